@@ -1,0 +1,122 @@
+package pipeline
+
+import (
+	"context"
+	"iter"
+)
+
+// Source reads one lane of a deployment. It never changes what it reads.
+type Source[T Record] interface {
+	// Units lists what there is, in the order in which to move it.
+	Units(ctx context.Context) ([]Unit, error)
+	// Read yields the part's batches in a stable order, beginning after the
+	// given cursor (the part's From when it is ""). The sequence ends at the
+	// part's To; an error ends it too and is its last element. Several parts,
+	// of the same or of different units, may be read at the same time. A batch
+	// may have no records but a Next that has moved on.
+	Read(ctx context.Context, part Part, after Cursor) iter.Seq2[Batch[T], error]
+	Close() error
+}
+
+// Sink writes one lane of a deployment.
+type Sink[T Record] interface {
+	// Prepare creates what the unit needs and is missing. It never drops, and
+	// may be repeated.
+	Prepare(ctx context.Context, unit Unit) error
+	// Write makes a batch durable: when it returns nil, a crash of either side
+	// loses nothing of it. It may be repeated with the same batch. It may be
+	// called at the same time for different parts. Records that the target
+	// refuses for what they are come back in Outcome.Refused, and do not fail
+	// the batch.
+	Write(ctx context.Context, batch Batch[T]) (Outcome, error)
+	Close() error
+}
+
+// What a backend may be able to do beyond its interface is found by type
+// assertion on the following; absent means errors.ErrUnsupported.
+
+// Splitter cuts a unit into up to n parts that can be read at the same time.
+type Splitter interface {
+	Split(ctx context.Context, unit Unit, n int) ([]Part, error)
+}
+
+// Counter counts the records of a unit exactly.
+type Counter interface {
+	Count(ctx context.Context, unit Unit) (int64, error)
+}
+
+// Getter fetches records by key. Keys that are not there are absent in the
+// result.
+type Getter[T Record] interface {
+	Get(ctx context.Context, unit Unit, keys []string) (map[string]T, error)
+}
+
+// KeyLister lists the keys of a unit, in any order.
+type KeyLister interface {
+	Keys(ctx context.Context, unit Unit) iter.Seq2[string, error]
+}
+
+// Deleter removes records by key; missing keys are no error.
+type Deleter interface {
+	Delete(ctx context.Context, unit Unit, keys []string) error
+}
+
+// Finisher does what comes after the load of the whole lane: indexes,
+// constraints, sequences. It may be repeated and resumes where it stopped;
+// step is told what is being done, for the operator.
+type Finisher interface {
+	Finish(ctx context.Context, step func(string)) (Outcome, error)
+}
+
+// Transactional is a sink that commits a batch together with its cursor,
+// refusals and changes in its own journal. The engine then does not advance the
+// cursor itself: Write does, by compare-and-set on Batch.Prev.
+type Transactional interface {
+	Journal() Journal
+}
+
+// Checker looks for what would go wrong, without changing anything. Units are
+// those of the source.
+type Checker interface {
+	Check(ctx context.Context, units []Unit) ([]Finding, error)
+}
+
+// Identifier tells which source this is and in which state, so that a resume
+// can see that it has changed.
+type Identifier interface {
+	Identity(ctx context.Context) (Identity, error)
+}
+
+// Identity of a source. Stable names the source for as long as it exists (for
+// SQLite: head and smallest user id); State changes whenever its content may
+// have changed (size, mtime, WAL salts and frame). Neither holds a host, a
+// path or a secret.
+type Identity struct {
+	Stable string `json:"stable"`
+	State  string `json:"state"`
+}
+
+// Severity of a finding.
+type Severity string
+
+// The severities: a refusal stops the migration before anything is written, an
+// acceptable refusal stops it unless its reason is accepted.
+const (
+	Refuse Severity = "refuse"
+	Accept Severity = "accept" // goes to the quarantine; needs --accept REASON
+	Warn   Severity = "warn"
+	Note   Severity = "note"
+)
+
+// Finding is one thing that plan has to say.
+type Finding struct {
+	Severity Severity `json:"severity"`
+	// Reason is what --accept takes when Severity is Accept, else a short id
+	// of the check.
+	Reason Reason `json:"reason"`
+	Unit   string `json:"unit,omitempty"` // Unit.ID, "" for the whole
+	Key    string `json:"key,omitempty"`
+	Text   string `json:"text"`          // what was found
+	Fix    string `json:"fix,omitempty"` // the next step, in a sentence or a command
+	Count  int64  `json:"count,omitempty"`
+}
