@@ -1,0 +1,126 @@
+// Package pg is what the PostgreSQL readers and writers share: dialling,
+// quoting and the meaning of the server's errors.
+package pg
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"outgrow/mappings/env"
+	"outgrow/pipeline"
+)
+
+// Options of a connection pool.
+type Options struct {
+	// Schema is put in front of the search path; "" leaves the role's own.
+	Schema string
+	// MaxConns bounds the pool; 0 means 8.
+	MaxConns int32
+	// AfterConnect is called on every new connection, e.g. to register types.
+	AfterConnect func(context.Context, *pgx.Conn) error
+}
+
+// Open dials the database and proves that it answers. Every connection has
+// synchronous_commit on (an answered COMMIT is durable), no statement timeout,
+// and lz4 for TOAST where the server was built with it. Errors are
+// *pipeline.Error and hold no secret.
+func Open(ctx context.Context, url env.Secret, opt Options) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(url.Reveal())
+	if err != nil {
+		// The parser's own message may quote the URL, so it is left out.
+		return nil, pipeline.Usage("reading the PostgreSQL address", fmt.Errorf("the URL cannot be parsed"),
+			"check DATABASE_URL: postgresql://user:password@host:5432/database, special characters in the password percent-encoded")
+	}
+	cfg.MaxConns = opt.MaxConns
+	if cfg.MaxConns == 0 {
+		cfg.MaxConns = 8
+	}
+	cfg.ConnConfig.RuntimeParams["application_name"] = "outgrow"
+	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		if _, err := c.Exec(ctx, sessionSQL, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return err
+		}
+		if opt.Schema != "" {
+			if _, err := c.Exec(ctx, "SET search_path TO "+Ident(opt.Schema)+", public"); err != nil {
+				return err
+			}
+		}
+		if opt.AfterConnect != nil {
+			return opt.AfterConnect(ctx, c)
+		}
+		return nil
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, Classify("opening PostgreSQL", err)
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, Classify("connecting to PostgreSQL at "+Where(cfg), err)
+	}
+	return pool, nil
+}
+
+const sessionSQL = `SET synchronous_commit = on; SET statement_timeout = 0; SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0; SET client_min_messages = warning; SET datestyle = 'ISO, YMD'; SET timezone = 'UTC'; SET extra_float_digits = 3;
+SELECT set_config('default_toast_compression', 'lz4', false) FROM pg_catalog.pg_settings
+ WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)`
+
+// Where is "host:port/database" of a pool's configuration.
+func Where(cfg *pgxpool.Config) string {
+	c := cfg.ConnConfig
+	return fmt.Sprintf("%s:%d/%s", c.Host, c.Port, c.Database)
+}
+
+// Ident quotes an identifier, or a dotted one given in parts.
+func Ident(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
+
+// Idents quotes each name and joins them with commas.
+func Idents(names []string) string {
+	q := make([]string, len(names))
+	for i, n := range names {
+		q[i] = Ident(n)
+	}
+	return strings.Join(q, ", ")
+}
+
+// Fingerprint identifies the database and schema without naming the host: the
+// system identifier where the role may read it, else the database's oid and
+// the oldest facts of its catalog.
+func Fingerprint(ctx context.Context, pool *pgxpool.Pool) (string, error) {
+	const q = `SELECT 'pg:' || coalesce((SELECT system_identifier::text FROM pg_control_system()), '?')
+	 || ':' || (SELECT oid::text FROM pg_database WHERE datname = current_database()) || ':' || coalesce(current_schema(), '')`
+	const plain = `SELECT 'pg:?:' || (SELECT oid::text || ':' || datdba::text FROM pg_database WHERE datname = current_database())
+	 || ':' || coalesce(current_schema(), '')`
+	var s string
+	if err := pool.QueryRow(ctx, q).Scan(&s); err == nil {
+		return s, nil
+	} else if !HasCode(err, "42501") { // insufficient_privilege
+		return "", Classify("identifying the database", err)
+	}
+	if err := pool.QueryRow(ctx, plain).Scan(&s); err != nil {
+		return "", Classify("identifying the database", err)
+	}
+	return s, nil
+}
+
+// Pooler reports whether a transaction pooler (PgBouncer) stands between: the
+// process id it announces is not that of the backend which answers. Temporary
+// tables, session locks and COPY over several statements need a direct
+// connection.
+func Pooler(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
+	c, err := pool.Acquire(ctx)
+	if err != nil {
+		return false, Classify("connecting to PostgreSQL", err)
+	}
+	defer c.Release()
+	var pid uint32
+	if err := c.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+		return false, Classify("asking for the backend's process id", err)
+	}
+	return pid != c.Conn().PgConn().PID(), nil
+}

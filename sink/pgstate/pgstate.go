@@ -1,0 +1,258 @@
+// Package pgstate keeps a lane's journal in the target database itself, so that
+// a batch and its cursor, quarantine and ledger lines are committed together.
+// The tables stand in a schema of their own ("outgrow"), or, where the role may
+// not create one, beside Open WebUI's as "_outgrow_*".
+package pgstate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"outgrow/mappings/pg"
+	"outgrow/pipeline"
+)
+
+// Schema is the schema of the state's tables.
+const Schema = "outgrow"
+
+// Store is the journal of one lane. It is safe for concurrent use.
+type Store struct {
+	pool   *pgxpool.Pool
+	lane   string
+	prefix string // quoted, up to the table's name
+	epoch  int64
+	lock   *pgxpool.Conn // holds the advisory lock; nil before Begin
+}
+
+var _ pipeline.Journal = (*Store)(nil)
+
+// Open finds the lane's state without creating or locking anything. fallback is
+// the schema for "_outgrow_*" tables ("" for the first of the search path).
+func Open(ctx context.Context, pool *pgxpool.Pool, lane pipeline.Lane, fallback string) (*Store, error) {
+	s := &Store{pool: pool, lane: string(lane), prefix: pg.Ident(Schema) + "."}
+	if has, err := s.Exists(ctx); err != nil || has {
+		return s, err
+	}
+	var may bool
+	if err := pool.QueryRow(ctx, `SELECT has_database_privilege(current_database(), 'CREATE')
+		OR coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $1), false)`, Schema).Scan(&may); err != nil {
+		return nil, pg.Classify("looking for the right to create a schema", err)
+	}
+	if !may {
+		s.prefix = "_outgrow_"
+		if fallback != "" {
+			s.prefix = pg.Ident(fallback) + "._outgrow_"
+		}
+	}
+	return s, nil
+}
+
+// Exists reports whether the state's tables are there.
+func (s *Store) Exists(ctx context.Context) (bool, error) {
+	var has bool
+	err := s.pool.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", s.prefix+"run").Scan(&has)
+	return has, pg.Classify("looking for outgrow's state", err)
+}
+
+func (s *Store) t(name string) string { return s.prefix + name }
+
+const ddl = `
+CREATE TABLE IF NOT EXISTS %[1]srun (lane text PRIMARY KEY, run text NOT NULL, epoch bigint NOT NULL,
+	source_state text NOT NULL, changed boolean NOT NULL DEFAULT false, started timestamptz NOT NULL DEFAULT now());
+CREATE TABLE IF NOT EXISTS %[1]spart (lane text, unit text, n integer, part text NOT NULL, at text NOT NULL, done boolean NOT NULL DEFAULT false,
+	written bigint NOT NULL DEFAULT 0, refused bigint NOT NULL DEFAULT 0, bytes bigint NOT NULL DEFAULT 0, PRIMARY KEY (lane, unit, n));
+CREATE TABLE IF NOT EXISTS %[1]squarantine (id bigint GENERATED ALWAYS AS IDENTITY, lane text, unit text, keyhash bytea, key bytea NOT NULL, col text, reason text,
+	detail text NOT NULL, record text NOT NULL, PRIMARY KEY (lane, unit, keyhash, col, reason));
+CREATE TABLE IF NOT EXISTS %[1]sledger (id bigint GENERATED ALWAYS AS IDENTITY, lane text, unit text, keyhash bytea, key bytea NOT NULL, col text, reason text,
+	before text NOT NULL, after text NOT NULL, note text NOT NULL, PRIMARY KEY (lane, unit, keyhash, col, reason));
+CREATE TABLE IF NOT EXISTS %[1]smark (lane text, name text, value text NOT NULL, PRIMARY KEY (lane, name));
+CREATE TABLE IF NOT EXISTS %[1]saccepted (lane text, reason text, PRIMARY KEY (lane, reason));`
+
+// Begin creates the tables where they are missing, takes the lane's advisory
+// lock for as long as this process is connected, and a new epoch.
+func (s *Store) Begin(ctx context.Context, run pipeline.Run) (pipeline.Resumed, error) {
+	var res pipeline.Resumed
+	if err := s.acquire(ctx); err != nil {
+		return res, err
+	}
+	has, err := s.Exists(ctx)
+	if err != nil {
+		return res, err
+	}
+	if !has {
+		if err := s.create(ctx); err != nil {
+			return res, err
+		}
+	}
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		var text, state string
+		var changed bool
+		err := tx.QueryRow(ctx, "UPDATE "+s.t("run")+" SET epoch = epoch + 1 WHERE lane = $1 RETURNING run, epoch, source_state, changed", s.lane).
+			Scan(&text, &s.epoch, &state, &changed)
+		if errors.Is(err, pgx.ErrNoRows) {
+			body, err := json.Marshal(run)
+			if err != nil {
+				return err
+			}
+			s.epoch, res = 1, pipeline.Resumed{Run: run, Epoch: 1, Fresh: true}
+			_, err = tx.Exec(ctx, "INSERT INTO "+s.t("run")+" (lane, run, epoch, source_state) VALUES ($1, $2, 1, $3)", s.lane, string(body), run.Source.State)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal([]byte(text), &res.Run); err != nil {
+			return fmt.Errorf("reading the stored run: %w", err)
+		}
+		if res.Run.Source.Stable != run.Source.Stable || res.Run.Target != run.Target {
+			return pipeline.ErrOtherPair
+		}
+		res.Epoch, res.SourceChanged = s.epoch, changed || state != run.Source.State
+		if res.SourceChanged && !changed {
+			_, err = tx.Exec(ctx, "UPDATE "+s.t("run")+" SET changed = true WHERE lane = $1", s.lane)
+		}
+		return err
+	})
+	if errors.Is(err, pipeline.ErrOtherPair) {
+		return res, &pipeline.Error{Op: "resuming on this target", Err: err, Exit: pipeline.ExitUsage,
+			Hint: "this target was begun from another source: name that source, another database, or start over with --replace"}
+	}
+	if err != nil {
+		return res, pg.Classify("beginning the run", err)
+	}
+	marks, err := s.Marked(ctx)
+	res.Complete = marks["complete"] != ""
+	return res, err
+}
+
+func (s *Store) acquire(ctx context.Context) error {
+	if s.lock != nil {
+		return nil
+	}
+	c, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return pg.Classify("connecting for the lock", err)
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte("outgrow/" + s.prefix + s.lane))
+	var got bool
+	if err := c.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(h.Sum64())).Scan(&got); err != nil {
+		c.Release()
+		return pg.Classify("taking the lock", err)
+	}
+	if !got {
+		c.Release()
+		return &pipeline.Error{Op: "taking the lock of the target database", Err: pipeline.ErrLocked, Exit: pipeline.ExitEnvironment,
+			Hint: "wait for the other run to end or stop it, then run the same command"}
+	}
+	s.lock = c
+	return nil
+}
+
+func (s *Store) create(ctx context.Context) error {
+	return pg.Classify("creating outgrow's state tables", pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		// Two lanes may create the tables at the same time.
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(0x6f757467726f77)); err != nil {
+			return err
+		}
+		if s.prefix == pg.Ident(Schema)+"." {
+			if _, err := tx.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pg.Ident(Schema)); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, fmt.Sprintf(ddl, s.prefix))
+		return err
+	}))
+}
+
+// Close releases the lock. The pool stays open: it is the sink's.
+func (s *Store) Close() error {
+	if s.lock == nil {
+		return nil
+	}
+	// Ending the session releases its advisory lock whatever state it is in.
+	conn := s.lock.Hijack()
+	s.lock = nil
+	return conn.Close(context.WithoutCancel(context.Background()))
+}
+
+// Drop removes the lane's lines, and the tables with the last lane.
+func (s *Store) Drop(ctx context.Context) error {
+	if has, err := s.Exists(ctx); err != nil || !has {
+		return err
+	}
+	return pg.Classify("removing outgrow's state", pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		for _, name := range tables {
+			if _, err := tx.Exec(ctx, "DELETE FROM "+s.t(name)+" WHERE lane = $1", s.lane); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+var tables = []string{"run", "part", "quarantine", "ledger", "mark", "accepted"}
+
+// Parts gives the unit's parts in their order, nil when none are fixed.
+func (s *Store) Parts(ctx context.Context, unit pipeline.Unit) ([]pipeline.Progress, error) {
+	return s.progress(ctx, "AND unit = $2", unit.Name)
+}
+
+// All gives every fixed part of the lane.
+func (s *Store) All(ctx context.Context) ([]pipeline.Progress, error) {
+	if has, err := s.Exists(ctx); err != nil || !has {
+		return nil, err
+	}
+	return s.progress(ctx, "")
+}
+
+func (s *Store) progress(ctx context.Context, where string, args ...any) ([]pipeline.Progress, error) {
+	rows, err := s.pool.Query(ctx, "SELECT part, at, done, written, refused, bytes FROM "+s.t("part")+
+		" WHERE lane = $1 "+where+" ORDER BY unit, n", append([]any{s.lane}, args...)...)
+	if err != nil {
+		return nil, pg.Classify("reading the parts", err)
+	}
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (pipeline.Progress, error) {
+		var p pipeline.Progress
+		var part, at string
+		if err := row.Scan(&part, &at, &p.Done, &p.Written, &p.Refused, &p.Bytes); err != nil {
+			return p, err
+		}
+		if err := json.Unmarshal([]byte(part), &p.Part); err != nil {
+			return p, err
+		}
+		cur, err := strconv.Unquote(at)
+		p.At = pipeline.Cursor(cur)
+		return p, err
+	})
+	return out, pg.Classify("reading the parts", err)
+}
+
+// Fix fixes the unit's parts.
+func (s *Store) Fix(ctx context.Context, unit pipeline.Unit, parts []pipeline.Part) error {
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		for _, p := range parts {
+			body, err := json.Marshal(p)
+			if err != nil {
+				return err
+			}
+			// A second Fix meets the primary key and fails.
+			if _, err := tx.Exec(ctx, "INSERT INTO "+s.t("part")+" (lane, unit, n, part, at) VALUES ($1, $2, $3, $4, $5)",
+				s.lane, unit.Name, p.N, string(body), quoteCursor(p.From)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return pg.Classify("fixing the parts of "+unit.ID(), err)
+}
+
+// quoteCursor makes any cursor storable as text: quoted as in Go.
+func quoteCursor(c pipeline.Cursor) string { return strconv.QuoteToASCII(string(c)) }
