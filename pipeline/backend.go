@@ -120,3 +120,17 @@ type Finding struct {
 	Fix    string `json:"fix,omitempty"` // the next step, in a sentence or a command
 	Count  int64  `json:"count,omitempty"`
 }
+
+// Putter writes records outside any part: repaired ones out of the quarantine.
+// Whatever it wrote is released from the quarantine and stands in the ledger as
+// [Replayed], all in one durable act; what the target refuses again comes back
+// in Outcome.Refused.
+type Putter[T Record] interface {
+	Put(ctx context.Context, unit Unit, records []T) (Outcome, error)
+}
+
+// Releaser does the very last act of a migration, after every lane is complete:
+// the one that lets the application start on the target.
+type Releaser interface {
+	Release(ctx context.Context) error
+}

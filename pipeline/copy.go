@@ -1,0 +1,321 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Job is one lane to be copied.
+type Job[T Record] struct {
+	Source Source[T]
+	Sink   Sink[T]
+	// Journal remembers the cursors. A [Transactional] sink's own is used
+	// instead.
+	Journal    Journal
+	Transforms []Transform[T]
+	// Units to move; nil means all that the source lists.
+	Units []Unit
+	// Workers is how many parts are written at the same time; 0 means 2.
+	Workers int
+	// PartBytes is the size from which a unit is cut into several parts where
+	// the source can; 0 means 64 MiB.
+	PartBytes int64
+	Gate      *Gate  // may be nil when no unit waits for another lane
+	Meter     *Meter // may be nil
+	Backoff   Backoff
+	Log       *slog.Logger // may be nil
+}
+
+// Copy moves the lane: it prepares the units, fixes their parts (or takes them
+// as they were fixed), copies what is not done, and then lets the sink finish.
+// Begin must have been called on the journal. The same call resumes: nothing is
+// written twice, nothing is left out. The first error stops all workers after
+// their batch.
+func Copy[T Record](ctx context.Context, job Job[T]) error {
+	c := &copier[T]{Job: job, journal: job.Journal}
+	if t, ok := job.Sink.(Transactional); ok {
+		c.journal, c.transactional = t.Journal(), true
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Gate == nil {
+		c.Gate = &Gate{}
+	}
+	if c.Units == nil {
+		units, err := job.Source.Units(ctx)
+		if err != nil {
+			return fmt.Errorf("listing the source: %w", err)
+		}
+		c.Units = units
+	}
+	todo, err := c.plan(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.work(ctx, todo); err != nil {
+		return err
+	}
+	if f, ok := job.Sink.(Finisher); ok && len(c.Units) > 0 {
+		lane := c.Units[0].Lane
+		out, err := f.Finish(ctx, func(s string) { c.Meter.Step(lane, s) })
+		if err != nil {
+			return fmt.Errorf("finishing the %s: %w", lane, err)
+		}
+		if !c.transactional {
+			if err := c.journal.AddLines(ctx, out.Refused, out.Changed); err != nil {
+				return err
+			}
+		}
+		c.Meter.Step(lane, "")
+	}
+	return nil
+}
+
+type copier[T Record] struct {
+	Job[T]
+	journal       Journal
+	transactional bool
+}
+
+// unitState counts down a unit's unfinished parts.
+type unitState struct {
+	unit  Unit
+	left  atomic.Int64
+	count *Count
+}
+
+type task struct {
+	progress Progress
+	state    *unitState
+}
+
+// plan prepares every unit, fixes its parts and lists those that are not done.
+func (c *copier[T]) plan(ctx context.Context) ([]task, error) {
+	var todo []task
+	for _, u := range c.Units {
+		if err := c.Backoff.Do(ctx, func(int) error { return c.Sink.Prepare(ctx, u) }); err != nil {
+			return nil, fmt.Errorf("preparing %s: %w", u.ID(), err)
+		}
+		parts, err := c.parts(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		st := &unitState{unit: u, count: c.Meter.Unit(u)}
+		for _, p := range parts {
+			st.count.Read.Add(p.Written + p.Refused)
+			st.count.Written.Add(p.Written)
+			st.count.Refused.Add(p.Refused)
+			st.count.Bytes.Add(p.Bytes)
+			if !p.Done {
+				st.left.Add(1)
+				todo = append(todo, task{p, st})
+			}
+		}
+		if st.left.Load() == 0 {
+			st.count.End()
+			c.Gate.Open(u.ID())
+		}
+	}
+	return todo, nil
+}
+
+func (c *copier[T]) parts(ctx context.Context, u Unit) ([]Progress, error) {
+	have, err := c.journal.Parts(ctx, u)
+	if err != nil || have != nil {
+		return have, err
+	}
+	limit := c.PartBytes
+	if limit == 0 {
+		limit = 64 << 20
+	}
+	parts := []Part{{Unit: u}}
+	if s, ok := c.Source.(Splitter); ok && u.Bytes > limit {
+		n := int(min(u.Bytes/limit+1, 64))
+		cut, err := s.Split(ctx, u, n)
+		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return nil, fmt.Errorf("cutting %s: %w", u.ID(), err)
+		}
+		if len(cut) > 0 {
+			parts = cut
+		}
+	}
+	if err := c.journal.Fix(ctx, u, parts); err != nil {
+		return nil, err
+	}
+	return c.journal.Parts(ctx, u)
+}
+
+// work hands the tasks to the workers in order.
+func (c *copier[T]) work(ctx context.Context, todo []task) error {
+	workers := c.Workers
+	if workers <= 0 {
+		workers = 2
+	}
+	var mu sync.Mutex
+	next := func() (task, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(todo) == 0 {
+			return task{}, false
+		}
+		t := todo[0]
+		todo = todo[1:]
+		return t, true
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for range min(workers, max(len(todo), 1)) {
+		g.Go(func() error {
+			for {
+				t, ok := next()
+				if !ok {
+					return nil
+				}
+				if err := c.Gate.Wait(ctx, t.state.unit.After); err != nil {
+					return err
+				}
+				t.state.count.Begin()
+				if err := c.part(ctx, t); err != nil {
+					return err
+				}
+				if t.state.left.Add(-1) == 0 {
+					t.state.count.End()
+					c.Gate.Open(t.state.unit.ID())
+				}
+			}
+		})
+	}
+	return g.Wait()
+}
+
+// part copies one part to its end. A reader's transient error is retried from
+// the last durable cursor.
+func (c *copier[T]) part(ctx context.Context, t task) error {
+	at, p := t.progress.At, t.progress.Part
+	err := c.Backoff.Do(ctx, func(attempt int) error {
+		if attempt > 0 {
+			c.Log.Warn("reading again", "unit", p.Unit.ID(), "part", p.N, "attempt", attempt)
+		}
+		for b, err := range c.Source.Read(ctx, p, at) {
+			if err != nil {
+				return fmt.Errorf("reading %s: %w", p.Unit.ID(), err)
+			}
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			Apply(&b, c.Transforms, t.state.count)
+			if err := c.write(ctx, b, t.state.count); err != nil {
+				// A sink's transient error has had its own retries.
+				return &final{err}
+			}
+			at = b.Next
+		}
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		return c.journal.FinishPart(ctx, p)
+	})
+	var f *final
+	if errors.As(err, &f) {
+		return f.err
+	}
+	return err
+}
+
+// final hides that an error is retryable.
+type final struct{ err error }
+
+func (f *final) Error() string { return f.err.Error() }
+
+// write makes a batch durable and moves the cursor. Before it repeats a write
+// it asks the journal where the part is, so an answer lost at commit is seen.
+func (c *copier[T]) write(ctx context.Context, b Batch[T], count *Count) error {
+	step := Step{Part: b.Part, Prev: b.Prev, Next: b.Next, Bytes: b.Bytes}
+	var out Outcome
+	err := c.Backoff.Do(ctx, func(attempt int) error {
+		if attempt > 0 {
+			done, err := c.arrived(ctx, b.Part, b.Prev, b.Next)
+			if done || err != nil {
+				return err
+			}
+			c.Log.Warn("writing again", "unit", b.Part.Unit.ID(), "part", b.Part.N, "attempt", attempt)
+		}
+		var err error
+		if out, err = c.Sink.Write(ctx, b); err == nil && !c.transactional {
+			step.Written = out.Written
+			step.Refused = append(append([]Refusal(nil), b.Refused...), out.Refused...)
+			step.Changed = append(append([]Change(nil), b.Changed...), out.Changed...)
+			err = c.journal.Advance(ctx, step)
+		}
+		if errors.Is(err, ErrFenced) {
+			done, perr := c.arrived(ctx, b.Part, b.Prev, b.Next)
+			if perr != nil || done {
+				return perr
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", b.Part.Unit.ID(), err)
+	}
+	count.Read.Add(int64(b.Read))
+	count.Written.Add(int64(out.Written))
+	count.Refused.Add(int64(len(b.Refused) + len(out.Refused)))
+	count.Changed.Add(int64(len(b.Changed) + len(out.Changed)))
+	count.Bytes.Add(b.Bytes)
+	return nil
+}
+
+// arrived reports whether the part's durable cursor is at next already. Any
+// place but prev and next means that somebody else writes this part.
+func (c *copier[T]) arrived(ctx context.Context, p Part, prev, next Cursor) (bool, error) {
+	parts, err := c.journal.Parts(ctx, p.Unit)
+	if err != nil {
+		return false, err
+	}
+	for _, q := range parts {
+		if q.Part.N != p.N {
+			continue
+		}
+		switch q.At {
+		case next:
+			return true, nil
+		case prev:
+			return false, nil
+		}
+	}
+	return false, &Error{Op: "writing", Unit: p.Unit.ID(), Err: ErrFenced, Exit: ExitEnvironment,
+		Hint: "another outgrow works on this target: let it end, then run the same command"}
+}
+
+// Apply runs the transforms over a batch in place: records that they refuse
+// leave Records for Refused.
+func Apply[T Record](b *Batch[T], transforms []Transform[T], count *Count) {
+	for _, r := range b.Records {
+		count.largest(r.Size())
+	}
+	if len(transforms) == 0 {
+		return
+	}
+	kept := make([]T, 0, len(b.Records))
+next:
+	for _, r := range b.Records {
+		for _, f := range transforms {
+			out, changed, refused := f(b.Part.Unit, r)
+			b.Changed = append(b.Changed, changed...)
+			if len(refused) > 0 {
+				b.Refused = append(b.Refused, refused...)
+				continue next
+			}
+			r = out
+		}
+		kept = append(kept, r)
+	}
+	b.Records = kept
+}

@@ -1,0 +1,349 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// Kinds of difference.
+const (
+	Missing     = "missing"     // in the source, not on the target
+	Extra       = "extra"       // on the target, not in the source
+	Differs     = "differs"     // on both, not equal
+	Quarantined = "quarantined" // refused, and nobody has accepted that yet
+)
+
+// Difference is one record that is not as it should be on the target.
+type Difference struct {
+	Unit   string `json:"unit"`
+	Key    string `json:"key"`
+	Kind   string `json:"kind"`
+	Column string `json:"column,omitempty"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Field is one way in which two records differ.
+type Field struct {
+	Column string // "" for the record as a whole
+	// Got is what the target holds, compared by Digest with the ledger's
+	// After; nil for SQL NULL.
+	Got    any
+	Detail string
+}
+
+// Comparison is one lane to be verified: the source is read through the same
+// transforms as for the copy and compared with what the target's reader gives
+// back.
+type Comparison[T Record] struct {
+	Source     Source[T]
+	Transforms []Transform[T]
+	Units      []Unit
+	Workers    int
+	PartBytes  int64
+	Meter      *Meter
+	Backoff    Backoff
+	// Target reads the other side; Counter and KeyLister are used when it has
+	// them.
+	Target Getter[T]
+	// Equal lists how two records with the same key differ.
+	Equal func(ctx context.Context, u Unit, want, got T) ([]Field, error)
+	// Journal explains what is not there or was changed after the transforms;
+	// nil explains nothing.
+	Journal Journal
+	// Report is told of every difference; it may be called by several
+	// workers, one at a time.
+	Report func(Difference)
+}
+
+// UnitDiff counts a unit's records by how they compare. Excused records are
+// listed in an accepted quarantine line or in the ledger.
+type UnitDiff struct {
+	Unit                                               string `json:"unit"`
+	Source, Target, Equal                              int64
+	Missing, Extra, Differs, Quarantined, Excused, Put int64
+}
+
+// Different reports whether the unit is not as it should be.
+func (d *UnitDiff) Different() bool { return d.Missing+d.Extra+d.Differs+d.Quarantined > 0 }
+
+// Diff compares every record of the lane. It returns what it counted by unit;
+// differences are no error.
+func Diff[T Record](ctx context.Context, c Comparison[T]) ([]UnitDiff, error) {
+	d := &differ[T]{Comparison: c, units: map[string]*UnitDiff{}, accepted: map[Reason]bool{}}
+	if c.Journal != nil {
+		reasons, err := c.Journal.Accepted(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range reasons {
+			d.accepted[r] = true
+		}
+	}
+	if c.Units == nil {
+		units, err := c.Source.Units(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("listing the source: %w", err)
+		}
+		d.Units = units
+	}
+	for _, u := range d.Units {
+		d.units[u.ID()] = &UnitDiff{Unit: u.ID()}
+	}
+	err := Scan(ctx, Survey[T]{Source: c.Source, Transforms: c.Transforms, Units: d.Units, Workers: c.Workers,
+		PartBytes: c.PartBytes, Meter: c.Meter, Backoff: c.Backoff, Handle: d.batch, UnitDone: d.extras})
+	out := make([]UnitDiff, len(d.Units))
+	for i, u := range d.Units {
+		out[i] = *d.units[u.ID()]
+	}
+	return out, err
+}
+
+type differ[T Record] struct {
+	Comparison[T]
+	accepted map[Reason]bool
+	mu       sync.Mutex
+	units    map[string]*UnitDiff
+}
+
+// batch compares one batch. Its counts are added at the end, so a repeated
+// batch is not counted twice.
+func (d *differ[T]) batch(ctx context.Context, b Batch[T]) error {
+	u := b.Part.Unit
+	keys := make([]string, len(b.Records))
+	for i, r := range b.Records {
+		keys[i] = r.Key()
+	}
+	var got map[string]T
+	err := d.Backoff.Do(ctx, func(int) (err error) {
+		got, err = d.Target.Get(ctx, u, keys)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("reading %s back: %w", u.ID(), err)
+	}
+	add := UnitDiff{Source: int64(b.Read)}
+	var found []Difference
+	note := func(n *int64, diff Difference) {
+		*n++
+		found = append(found, diff)
+	}
+	for _, r := range b.Records {
+		g, ok := got[r.Key()]
+		if !ok {
+			listed, accepted, err := d.refused(ctx, u, r.Key())
+			switch {
+			case err != nil:
+				return err
+			case accepted:
+				add.Excused++
+			case listed:
+				note(&add.Quarantined, Difference{u.ID(), r.Key(), Quarantined, "", "in the quarantine, not accepted"})
+			default:
+				note(&add.Missing, Difference{u.ID(), r.Key(), Missing, "", ""})
+			}
+			continue
+		}
+		add.Target++
+		fields, err := d.Equal(ctx, u, r, g)
+		if err != nil {
+			return fmt.Errorf("comparing %s: %w", u.ID(), err)
+		}
+		open, err := d.unexplained(ctx, u, r.Key(), fields)
+		if err != nil {
+			return err
+		}
+		switch {
+		case len(fields) == 0:
+			add.Equal++
+		case len(open) == 0:
+			add.Excused++
+		default:
+			add.Differs++
+			for _, f := range open {
+				found = append(found, Difference{u.ID(), r.Key(), Differs, f.Column, f.Detail})
+			}
+		}
+	}
+	if err := d.refusals(ctx, b, &add, note); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.units[u.ID()].add(add)
+	for _, f := range found {
+		d.Report(f)
+	}
+	return nil
+}
+
+func (d *UnitDiff) add(o UnitDiff) {
+	d.Source += o.Source
+	d.Target += o.Target
+	d.Equal += o.Equal
+	d.Missing += o.Missing
+	d.Extra += o.Extra
+	d.Differs += o.Differs
+	d.Quarantined += o.Quarantined
+	d.Excused += o.Excused
+	d.Put += o.Put
+}
+
+// refusals checks that what reader and transforms refused stands in the
+// quarantine, or was put in by a replay.
+func (d *differ[T]) refusals(ctx context.Context, b Batch[T], add *UnitDiff, note func(*int64, Difference)) error {
+	seen := map[string]bool{}
+	for _, r := range b.Refused {
+		if seen[r.Key] {
+			continue
+		}
+		seen[r.Key] = true
+		listed, accepted, err := d.refused(ctx, b.Part.Unit, r.Key)
+		if err != nil {
+			return err
+		}
+		if !listed {
+			put, err := d.replayed(ctx, b.Part.Unit, r.Key)
+			if err != nil {
+				return err
+			}
+			if put {
+				add.Put++
+				add.Target++
+				continue
+			}
+		}
+		switch {
+		case accepted:
+			add.Excused++
+		case listed:
+			note(&add.Quarantined, Difference{r.Unit, r.Key, Quarantined, r.Column, string(r.Reason) + ": " + r.Detail})
+		default:
+			note(&add.Missing, Difference{r.Unit, r.Key, Missing, r.Column, string(r.Reason) + ", and not in the quarantine: " + r.Detail})
+		}
+	}
+	return nil
+}
+
+// Replayed is the ledger's reason for a repaired record that was put in.
+const Replayed Reason = "replayed"
+
+func (d *differ[T]) replayed(ctx context.Context, u Unit, key string) (bool, error) {
+	if d.Journal == nil {
+		return false, nil
+	}
+	changes, err := d.Journal.Changed(ctx, u.ID(), key)
+	for _, c := range changes {
+		if c.Reason == Replayed {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+// refused reports whether the key stands in the quarantine, and whether all its
+// reasons are accepted.
+func (d *differ[T]) refused(ctx context.Context, u Unit, key string) (listed, accepted bool, err error) {
+	if d.Journal == nil {
+		return false, false, nil
+	}
+	lines, err := d.Journal.Refused(ctx, u.ID(), key)
+	accepted = len(lines) > 0
+	for _, l := range lines {
+		accepted = accepted && d.accepted[l.Reason]
+	}
+	return len(lines) > 0, accepted, err
+}
+
+// unexplained leaves out the fields whose value on the target is what the
+// ledger says it was changed to, and everything of a replayed record.
+func (d *differ[T]) unexplained(ctx context.Context, u Unit, key string, fields []Field) ([]Field, error) {
+	if len(fields) == 0 || d.Journal == nil {
+		return fields, nil
+	}
+	changes, err := d.Journal.Changed(ctx, u.ID(), key)
+	if err != nil {
+		return nil, err
+	}
+	var open []Field
+next:
+	for _, f := range fields {
+		for _, c := range changes {
+			if c.Reason == Replayed || (c.Column == f.Column && c.After == Digest(f.Got)) {
+				continue next
+			}
+		}
+		open = append(open, f)
+	}
+	return open, nil
+}
+
+// extras counts the target's records; when there are more than were found by
+// key it lists the keys and asks the source for each.
+func (d *differ[T]) extras(ctx context.Context, u Unit) error {
+	counter, ok := d.Target.(Counter)
+	if !ok {
+		return nil
+	}
+	n, err := counter.Count(ctx, u)
+	if err != nil {
+		return fmt.Errorf("counting %s on the target: %w", u.ID(), err)
+	}
+	d.mu.Lock()
+	ud := d.units[u.ID()]
+	matched := ud.Target
+	ud.Target = n
+	d.mu.Unlock()
+	if n <= matched {
+		return nil
+	}
+	lister, ok := d.Target.(KeyLister)
+	getter, ok2 := d.Source.(Getter[T])
+	if !ok || !ok2 {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		ud.Extra += n - matched
+		d.Report(Difference{u.ID(), "", Extra, "", fmt.Sprintf("%d more records on the target than in the source", n-matched)})
+		return nil
+	}
+	page := make([]string, 0, 1000)
+	for key, err := range lister.Keys(ctx, u) {
+		if err != nil {
+			return fmt.Errorf("listing keys of %s: %w", u.ID(), err)
+		}
+		if page = append(page, key); len(page) == cap(page) {
+			if err := d.extraPage(ctx, u, getter, page); err != nil {
+				return err
+			}
+			page = page[:0]
+		}
+	}
+	return d.extraPage(ctx, u, getter, page)
+}
+
+func (d *differ[T]) extraPage(ctx context.Context, u Unit, source Getter[T], page []string) error {
+	if len(page) == 0 {
+		return nil
+	}
+	have, err := source.Get(ctx, u, page)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("looking keys of %s up in the source: %w", u.ID(), err)
+	}
+	for _, key := range page {
+		if _, ok := have[key]; ok {
+			continue
+		}
+		if put, err := d.replayed(ctx, u, key); err != nil || put {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		d.mu.Lock()
+		d.units[u.ID()].Extra++
+		d.Report(Difference{u.ID(), key, Extra, "", ""})
+		d.mu.Unlock()
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package pipeline
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Meter holds the counters of a run. Workers add to them, a display reads them
+// whenever it likes. A nil *Meter counts nothing.
+type Meter struct {
+	mu    sync.Mutex
+	units []*Count
+	index map[string]*Count
+	steps map[Lane]string
+}
+
+// Count is the counters of one unit.
+type Count struct {
+	Unit                                   Unit
+	Read, Written, Refused, Changed, Bytes atomic.Int64
+	Largest                                atomic.Int64 // bytes of the largest record
+	started, ended                         atomic.Int64 // unix nanoseconds
+}
+
+// Unit gives the unit's counters, made at the first call.
+func (m *Meter) Unit(u Unit) *Count {
+	if m == nil {
+		return &Count{Unit: u}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c, ok := m.index[u.ID()]; ok {
+		return c
+	}
+	if m.index == nil {
+		m.index = map[string]*Count{}
+	}
+	c := &Count{Unit: u}
+	m.index[u.ID()] = c
+	m.units = append(m.units, c)
+	return c
+}
+
+// Units lists the counters in the order they were made.
+func (m *Meter) Units() []*Count {
+	if m == nil {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]*Count(nil), m.units...)
+}
+
+// Step says what a lane is doing when it is not moving records.
+func (m *Meter) Step(l Lane, what string) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.steps == nil {
+		m.steps = map[Lane]string{}
+	}
+	m.steps[l] = what
+}
+
+// Doing is what Step was last told for a lane.
+func (m *Meter) Doing(l Lane) string {
+	if m == nil {
+		return ""
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.steps[l]
+}
+
+// Begin notes when work on the unit began; only the first call counts.
+func (c *Count) Begin() { c.started.CompareAndSwap(0, time.Now().UnixNano()) }
+
+// End notes when the unit was done.
+func (c *Count) End() { c.ended.Store(time.Now().UnixNano()) }
+
+// Done reports whether the unit was done in this process.
+func (c *Count) Done() bool { return c.ended.Load() != 0 }
+
+// Elapsed is the time from the first Begin to End, or to now.
+func (c *Count) Elapsed() time.Duration {
+	from, to := c.started.Load(), c.ended.Load()
+	if from == 0 {
+		return 0
+	}
+	if to == 0 {
+		to = time.Now().UnixNano()
+	}
+	return time.Duration(to - from)
+}
+
+func (c *Count) largest(n int) {
+	for {
+		old := c.Largest.Load()
+		if int64(n) <= old || c.Largest.CompareAndSwap(old, int64(n)) {
+			return
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package pipeline
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// Backoff says how a transient failure is retried: exponentially, with full
+// jitter. The zero value has sensible defaults.
+type Backoff struct {
+	Attempts int           // calls in all, 0 means 8
+	Base     time.Duration // first wait at most, 0 means 200 ms
+	Max      time.Duration // longest wait, 0 means 20 s
+	// Wait sleeps for d or until ctx is done, nil means a timer. Tests inject
+	// their own clock here.
+	Wait func(ctx context.Context, d time.Duration) error
+}
+
+// Do calls f until it succeeds, fails for good (see [IsRetryable]) or the
+// attempts are used up; it then returns the last error. f is told the number
+// of the attempt, from 0. A cancelled ctx ends it at once.
+func (b Backoff) Do(ctx context.Context, f func(attempt int) error) error {
+	attempts, base, limit, wait := b.Attempts, b.Base, b.Max, b.Wait
+	if attempts == 0 {
+		attempts = 8
+	}
+	if base == 0 {
+		base = 200 * time.Millisecond
+	}
+	if limit == 0 {
+		limit = 20 * time.Second
+	}
+	if wait == nil {
+		wait = sleep
+	}
+	for n := 0; ; n++ {
+		err := f(n)
+		if err == nil || !IsRetryable(err) || n+1 >= attempts {
+			return err
+		}
+		d := min(base<<min(n, 20), limit)
+		if err := wait(ctx, time.Duration(rand.Int64N(int64(d))+1)); err != nil {
+			return err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
