@@ -176,6 +176,7 @@ func (t *Table) Column(name string) (*Column, bool) {
 type release struct {
 	head     string
 	releases []string
+	peewee   bool
 }
 
 // list reads heads.tsv; a test holds it to the files that are there.
@@ -186,9 +187,9 @@ func list() []release {
 	}
 	var all []release
 	for line := range strings.Lines(string(tsv)) {
-		head, releases, ok := strings.Cut(strings.TrimSpace(line), "\t")
-		if ok && !strings.HasPrefix(head, "#") {
-			all = append(all, release{head, strings.Fields(releases)})
+		f := strings.Split(strings.TrimSpace(line), "\t")
+		if len(f) >= 2 && !strings.HasPrefix(line, "#") {
+			all = append(all, release{f[0], strings.Fields(f[1]), len(f) > 2 && f[2] == "peewee"})
 		}
 	}
 	return all
