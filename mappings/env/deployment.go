@@ -3,32 +3,6 @@
 // env.py and config.py.
 package env
 
-import "log/slog"
-
-// Secret is text that must never be shown: printing, logging and marshalling
-// give "***".
-type Secret string
-
-// String hides the value.
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return "***"
-}
-
-// GoString hides the value.
-func (s Secret) GoString() string { return s.String() }
-
-// MarshalText hides the value.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// LogValue hides the value.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
-
-// Reveal gives the value to the client that needs it.
-func (s Secret) Reveal() string { return string(s) }
-
 // Deployment is one side of a migration.
 type Deployment struct {
 	// Side is "from" or "to".
@@ -40,11 +14,18 @@ type Deployment struct {
 	// DataDir is DATA_DIR as the application sees it; file.path is made of it.
 	DataDir string
 	// Mount is where DataDir can be reached from here.
-	Mount     string
-	Database  Database
-	Vector    Vector
-	Files     Files
-	SecretKey Secret
+	Mount string
+	// MountGiven is false when nobody said where DataDir is reached from here
+	// and it is taken to be at its own path. See [Deployment.CheckMount].
+	MountGiven bool
+	Database   Database
+	Vector     Vector
+	Files      Files
+	SecretKey  Secret
+	// SecretKeyFrom is the variable or the file that SecretKey was read from.
+	SecretKeyFrom string
+	// Warnings are what works, or Open WebUI ignores, but is worth knowing.
+	Warnings []ConfigError
 	// Vars are all variables given for this side, overrides applied.
 	Vars map[string]Secret
 }
