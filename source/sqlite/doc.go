@@ -1,0 +1,15 @@
+// Package sqlite reads the tables of Open WebUI's webui.db without changing a
+// byte of the folder it lies in.
+//
+// A stopped source is opened without locks and without a -shm file, so that
+// its -wal is read and nothing is created, on a read-only mount too. A live
+// source is read in one long read transaction with every file opened
+// read-only: one consistent snapshot, and writers never wait. Both hold for
+// databases in WAL mode, which is Open WebUI's default; for the other journal
+// modes see [Open].
+//
+// SQLite's locks belong to the process and are dropped when any descriptor of
+// the database file or of its -shm is closed: as long as a [Source] is open,
+// nothing else in the process may open and close these two files. One Source
+// per database and process, and hash before and after, not during.
+package sqlite

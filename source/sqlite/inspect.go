@@ -1,0 +1,300 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"outgrow/pipeline"
+)
+
+// Inspection is what plan tells about the database.
+type Inspection struct {
+	Head  string
+	Mode  Mode
+	Size  int64 // bytes of webui.db
+	WAL   int64 // bytes of its -wal
+	Wrote time.Time
+	// Counts has the rows of every table.
+	Counts map[string]int64
+	// Newest has, by table, the newest time its rows tell of: chat,
+	// chat_message, user (last seen), message, file, knowledge, note.
+	Newest map[string]time.Time
+	// Unprocessed counts files by status, pending and processing.
+	Unprocessed map[string]int64
+	// Unfinished counts chat messages that are not done.
+	Unfinished int64
+	// Largest is the largest row.
+	Largest RecordSize
+	// Orphans are rows whose parent is missing. Those that become orphans
+	// because their parent is one are not counted.
+	Orphans []Orphans
+	// Secrets counts values encrypted with a key derived from
+	// WEBUI_SECRET_KEY: oauth_session, tool_server, mfa, app.
+	Secrets map[string]int64
+	// External are the knowledge bases whose documents are elsewhere.
+	External []string
+	// Notes are checks that could not be made.
+	Notes []string
+}
+
+// RecordSize is a row with its size in bytes.
+type RecordSize struct {
+	Table string
+	RowID int64
+	Bytes int64
+}
+
+// Orphans counts the rows of a table whose foreign key names a missing row.
+type Orphans struct {
+	Table, Parent string
+	Rows          int64
+}
+
+// newest names the column that tells when something last happened, by table.
+// Units differ (seconds, nanoseconds); the magnitude tells which.
+var newest = [][2]string{
+	{"chat", "updated_at"}, {"chat_message", "created_at"}, {"user", "last_active_at"}, {"message", "created_at"},
+	{"file", "created_at"}, {"knowledge", "updated_at"}, {"note", "updated_at"},
+}
+
+// Inspect reads what plan needs to know. It scans every table once, without
+// the long values.
+func (s *Source) Inspect(ctx context.Context) (Inspection, error) {
+	in := Inspection{
+		Mode: s.mode, Size: s.first.size, WAL: s.first.walSize,
+		Wrote:  time.Unix(0, max(s.first.mtime, s.first.walMtime)),
+		Counts: map[string]int64{}, Newest: map[string]time.Time{}, Unprocessed: map[string]int64{}, Secrets: map[string]int64{},
+	}
+	var err error
+	if in.Head, err = s.head(ctx); err != nil {
+		return in, err
+	}
+	for _, step := range []func(context.Context, *Inspection) error{s.sizes, s.times, s.statuses, s.orphans, s.secrets, s.external} {
+		if err := step(ctx, &in); err != nil {
+			return in, &pipeline.Error{Op: "inspecting", Unit: s.path, Err: openError(s.path, err)}
+		}
+	}
+	return in, nil
+}
+
+func (s *Source) sizes(ctx context.Context, in *Inspection) error {
+	tables, err := s.Tables(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range tables {
+		if t.WithoutRowID || t.rowid == "" {
+			continue
+		}
+		// A bare column beside max() is that of the row with the maximum.
+		sql := fmt.Sprintf("SELECT count(*), max(%s), %s FROM %s", rowBytes(&t), t.rowid, ident(t.Name))
+		err := s.each(ctx, sql, func(v []any) error {
+			in.Counts[t.Name], _ = v[0].(int64)
+			if bytes, _ := v[1].(int64); bytes > in.Largest.Bytes {
+				id, _ := v[2].(int64)
+				in.Largest = RecordSize{t.Name, id, bytes}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Source) times(ctx context.Context, in *Inspection) error {
+	for _, n := range newest {
+		t := s.table(n[0])
+		if t == nil || !t.has(n[1]) {
+			continue
+		}
+		// Text sorts after every number, so it must not take part.
+		stamp, err := s.number(ctx, fmt.Sprintf("SELECT max(CASE WHEN typeof(%s) = 'integer' THEN %[1]s END) FROM %s", ident(n[1]), ident(n[0])))
+		if err != nil {
+			return err
+		}
+		if stamp > 0 {
+			in.Newest[n[0]] = moment(stamp)
+		}
+	}
+	return nil
+}
+
+// moment understands an epoch in seconds, milliseconds, microseconds or
+// nanoseconds by its magnitude.
+func moment(n int64) time.Time {
+	switch {
+	case n >= 1e17:
+		return time.Unix(0, n)
+	case n >= 1e14:
+		return time.UnixMicro(n)
+	case n >= 1e11:
+		return time.UnixMilli(n)
+	}
+	return time.Unix(n, 0)
+}
+
+// jsonText reads a string out of a JSON column, NULL where it is not JSON.
+func jsonText(column, path string) string {
+	return fmt.Sprintf("CASE WHEN json_valid(%s) THEN json_extract(%[1]s, %s) END", ident(column), literal(path))
+}
+
+func (s *Source) statuses(ctx context.Context, in *Inspection) error {
+	if t := s.table("file"); t != nil && t.has("data") {
+		// Most files hold a long text: parse only those that can match.
+		sql := "SELECT status, count(*) FROM (SELECT " + jsonText("data", "$.status") + ` AS status FROM "file"
+			WHERE instr(data, 'pending') OR instr(data, 'processing')) WHERE status IN ('pending', 'processing') GROUP BY 1`
+		err := s.each(ctx, sql, func(v []any) error {
+			in.Unprocessed[asText(v[0])], _ = v[1].(int64)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if t := s.table("chat_message"); t != nil && t.has("done") {
+		var err error
+		in.Unfinished, err = s.number(ctx, `SELECT count(*) FROM "chat_message" WHERE done = 0`)
+		return err
+	}
+	return nil
+}
+
+func (s *Source) orphans(ctx context.Context, in *Inspection) error {
+	tables, err := s.Tables(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range tables {
+		sql := `SELECT parent, count(DISTINCT rowid) FROM pragma_foreign_key_check(` + literal(t.Name) + `) GROUP BY 1 ORDER BY 1`
+		err := s.each(ctx, sql, func(v []any) error {
+			n, _ := v[1].(int64)
+			in.Orphans = append(in.Orphans, Orphans{t.Name, asText(v[0]), n})
+			return nil
+		})
+		if err == nil {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		// A parent without the key it is named by, in old or hand-made tables.
+		in.Notes = append(in.Notes, fmt.Sprintf("foreign keys of table %s could not be checked: %v", t.Name, err))
+	}
+	return nil
+}
+
+func (s *Source) secrets(ctx context.Context, in *Inspection) error {
+	count := func(name, table, column, where string) error {
+		t := s.table(table)
+		if t == nil || !t.has(column) {
+			return nil
+		}
+		n, err := s.number(ctx, "SELECT count(*) FROM "+ident(table)+" WHERE "+where)
+		if n > 0 {
+			in.Secrets[name] = n
+		}
+		return err
+	}
+	connections := `SELECT count(*) FROM config, json_each(CASE WHEN json_valid(config.value) AND json_type(config.value) = 'array' THEN config.value ELSE '[]' END) AS c
+		WHERE config.key = 'tool_server.connections' AND c.type = 'object' AND json_extract(c.value, '$.info.oauth_client_info') IS NOT NULL`
+	if t := s.table("config"); t != nil && t.has("key") && t.has("value") {
+		n, err := s.number(ctx, connections)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			in.Secrets["tool_server"] = n
+		}
+	}
+	for _, c := range [][4]string{
+		{"oauth_session", "oauth_session", "token", "token <> ''"},
+		{"mfa", "auth", "mfa", "mfa IS NOT NULL AND CAST(mfa AS TEXT) NOT IN ('null', '{}', '')"},
+		{"app", "app", "api_key", "api_key <> ''"},
+	} {
+		if err := count(c[0], c[1], c[2], c[3]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Source) external(ctx context.Context, in *Inspection) error {
+	t := s.table("knowledge")
+	if t == nil || !t.has("meta") {
+		return nil
+	}
+	return s.each(ctx, `SELECT id FROM knowledge WHERE `+jsonText("meta", "$.source")+` = 'external' ORDER BY id`, func(v []any) error {
+		in.External = append(in.External, asText(v[0]))
+		return nil
+	})
+}
+
+// IDs lists the column id of a table in the order of its rows; NULL ids are
+// left out.
+func (s *Source) IDs(ctx context.Context, table string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		t, err := s.readable(table)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		for v, err := range s.scan(ctx, t, "+id", "id IS NOT NULL") {
+			if err != nil {
+				yield("", err)
+				return
+			}
+			if !yield(asText(v[0]), nil) {
+				return
+			}
+		}
+	}
+}
+
+// FileRow is what the files lane needs of a row of table file.
+type FileRow struct {
+	ID, Path, Filename, Hash string
+	HasPath                  bool  // false when path is NULL or empty: the file is text without a file
+	Size                     int64 // meta.size in bytes, -1 when it is not there
+}
+
+// FileRows lists table file.
+func (s *Source) FileRows(ctx context.Context) iter.Seq2[FileRow, error] {
+	return func(yield func(FileRow, error) bool) {
+		t, err := s.readable("file")
+		if err != nil {
+			yield(FileRow{}, err)
+			return
+		}
+		columns := []string{}
+		for _, c := range []string{"path", "filename", "hash"} {
+			if t.has(c) {
+				columns = append(columns, "+"+ident(c))
+			} else {
+				columns = append(columns, "NULL") // before the release that added it
+			}
+		}
+		size := "NULL"
+		if t.has("meta") {
+			size = jsonText("meta", "$.size")
+		}
+		for v, err := range s.scan(ctx, t, "+id, "+strings.Join(columns, ", ")+", "+size, "") {
+			if err != nil {
+				yield(FileRow{}, err)
+				return
+			}
+			r := FileRow{ID: asText(v[0]), Path: asText(v[1]), Filename: asText(v[2]), Hash: asText(v[3]), Size: -1}
+			r.HasPath = r.Path != ""
+			if n, ok := v[4].(int64); ok {
+				r.Size = n
+			}
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+var errClosed = errors.New("the source is closed")
+
+// exec runs a statement without rows; the caller holds the lock or is alone.
+func (s *Source) exec(sql string) error {
+	st, err := s.db.prepare(sql)
+	if err != nil {
+		return err
+	}
+	defer st.finalize()
+	_, err = st.step()
+	return err
+}
+
+// each runs a query and hands over its rows; the slice is reused, what stands
+// in it is not. Cancelling ctx interrupts it.
+func (s *Source) each(ctx context.Context, sql string, row func([]any) error, args ...any) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db == nil {
+		return errClosed
+	}
+	st, err := s.db.prepare(sql)
+	if err != nil {
+		return err
+	}
+	defer st.finalize()
+	if err := st.bind(args); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		s.db.interrupt()
+	})
+	defer func() {
+		if !stop() {
+			<-ended // the next statement must not be hit
+		}
+	}()
+	vals := make([]any, st.width)
+	var texts arena
+	for {
+		more, err := st.step()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		if !more {
+			return s.quiet()
+		}
+		for i := range vals {
+			vals[i] = st.column(i, &texts)
+		}
+		if err := row(vals); err != nil {
+			return err
+		}
+	}
+}
+
+// number runs a query whose answer is one integer.
+func (s *Source) number(ctx context.Context, sql string, args ...any) (n int64, err error) {
+	err = s.each(ctx, sql, func(v []any) error {
+		n, _ = v[0].(int64)
+		return nil
+	}, args...)
+	return n, err
+}
+
+// asText gives a value as SQLite's CAST to TEXT would, "" for NULL.
+func asText(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case []byte:
+		return string(v)
+	case int64:
+		return strconv.FormatInt(v, 10)
+	}
+	return fmt.Sprint(v)
+}
+
+func join[T any](list []T, sep string, f func(T) string) string {
+	var b strings.Builder
+	for i, v := range list {
+		if i > 0 {
+			b.WriteString(sep)
+		}
+		b.WriteString(f(v))
+	}
+	return b.String()
+}

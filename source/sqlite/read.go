@@ -1,0 +1,295 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"outgrow/pipeline"
+)
+
+// Read yields the rows of a part in the order of their rowid; the cursor is
+// the rowid of the last row, in decimal. Rows are as found: nil, int64,
+// float64, string (any bytes) or []byte, by storage class.
+//
+// The connection is held while a batch is read, not while it is worked on.
+func (s *Source) Read(ctx context.Context, part pipeline.Part, after pipeline.Cursor) iter.Seq2[pipeline.Batch[*pipeline.Row], error] {
+	return func(yield func(pipeline.Batch[*pipeline.Row], error) bool) {
+		fail := func(err error) {
+			yield(pipeline.Batch[*pipeline.Row]{}, &pipeline.Error{Op: "reading table", Unit: part.Unit.Name, Err: err})
+		}
+		rd, err := s.reader(part.Unit.Name)
+		if err != nil {
+			fail(err)
+			return
+		}
+		from, err := rowid(part.From, math.MinInt64)
+		if err != nil {
+			fail(err)
+			return
+		}
+		to, err := rowid(part.To, math.MaxInt64)
+		if err != nil {
+			fail(err)
+			return
+		}
+		at, err := rowid(after, from)
+		if err != nil {
+			fail(err)
+			return
+		}
+		prev := after
+		for {
+			if err := ctx.Err(); err != nil {
+				fail(err)
+				return
+			}
+			batch, last, more, err := rd.batch(at, to)
+			if err != nil {
+				fail(openError(s.path, err))
+				return
+			}
+			if len(batch.Records) == 0 {
+				return
+			}
+			batch.Part, batch.Prev = part, prev
+			batch.Next = pipeline.Cursor(strconv.FormatInt(last, 10))
+			prev, at = batch.Next, last
+			if !yield(batch, nil) || !more {
+				return
+			}
+		}
+	}
+}
+
+func rowid(c pipeline.Cursor, otherwise int64) (int64, error) {
+	if c == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.ParseInt(string(c), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("understanding cursor %q: it is no rowid", c)
+	}
+	return n, nil
+}
+
+// reader reads one table.
+type reader struct {
+	s     *Source
+	table *pipeline.Table
+	sql   string
+}
+
+func (s *Source) reader(name string) (*reader, error) {
+	t, err := s.readable(name)
+	if err != nil {
+		return nil, err
+	}
+	header, err := s.header(t)
+	if err != nil {
+		return nil, err
+	}
+	// The unary plus takes the declared type away, by which the driver would
+	// convert dates and booleans. The lower bound is exclusive; -2^63 as a
+	// rowid would be missed and does not occur.
+	sql := fmt.Sprintf("SELECT %s, %s FROM %s WHERE %[1]s > ? AND %[1]s <= ? ORDER BY %[1]s",
+		t.rowid, selection(header.Columns), ident(name))
+	return &reader{s: s, table: header, sql: sql}, nil
+}
+
+func selection(columns []string) string {
+	return join(columns, ", ", func(c string) string { return "+" + ident(c) })
+}
+
+// header is what the rows of a table share, with the caller's columns and key.
+func (s *Source) header(t *TableInfo) (*pipeline.Table, error) {
+	s.mu.Lock()
+	want, restricted := s.cols[t.Name]
+	key, override := s.keys[t.Name]
+	s.mu.Unlock()
+	h := &pipeline.Table{Name: t.Name}
+	if !restricted {
+		for _, c := range t.Columns {
+			want = append(want, c.Name)
+		}
+	}
+	for _, c := range want {
+		if t.has(c) {
+			h.Columns = append(h.Columns, c)
+		}
+	}
+	if !override {
+		key = t.Key
+	}
+	for _, k := range key {
+		i := slices.Index(h.Columns, k)
+		if i < 0 {
+			return nil, fmt.Errorf("reading table %s: its key column %s is not read", t.Name, k)
+		}
+		h.Key = append(h.Key, i)
+	}
+	if len(h.Key) == 0 {
+		return nil, fmt.Errorf("reading table %s: it has no primary key", t.Name)
+	}
+	return h, nil
+}
+
+// batch reads rows with at < rowid <= to up to the limits.
+func (rd *reader) batch(at, to int64) (b pipeline.Batch[*pipeline.Row], last int64, more bool, err error) {
+	s := rd.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db == nil {
+		return b, 0, false, errClosed
+	}
+	st := s.stmts[rd.sql]
+	if st == nil {
+		if st, err = s.db.prepare(rd.sql); err != nil {
+			return b, 0, false, err
+		}
+		s.stmts[rd.sql] = st
+	}
+	if err := st.bind([]any{at, to}); err != nil {
+		return b, 0, false, err
+	}
+	defer st.reset()
+	limits := s.cfg.Limits
+	width := len(rd.table.Columns)
+	var values []any // slabs, so that a row costs no allocation of its own
+	var heads []pipeline.Row
+	var texts arena
+	for b.Read < limits.Records && b.Bytes < limits.Bytes {
+		if more, err := st.step(); err != nil {
+			return b, 0, false, err
+		} else if !more {
+			return b, last, false, s.quiet()
+		}
+		last = st.integer(0)
+		if len(values) < width {
+			values, heads = make([]any, 32*width), make([]pipeline.Row, 32)
+		}
+		row := &heads[0]
+		row.Table, row.Values = rd.table, values[:width:width]
+		values, heads = values[width:], heads[1:]
+		for i := range row.Values {
+			row.Values[i] = st.column(i+1, &texts)
+		}
+		b.Records = append(b.Records, row)
+		b.Read++
+		b.Bytes += int64(row.Size())
+	}
+	return b, last, true, s.quiet()
+}
+
+// Get fetches rows by key. A key column that holds a blob is not found.
+func (s *Source) Get(ctx context.Context, unit pipeline.Unit, keys []string) (map[string]*pipeline.Row, error) {
+	t, err := s.readable(unit.Name)
+	if err != nil {
+		return nil, err
+	}
+	h, err := s.header(t)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]*pipeline.Row, len(keys))
+	take := func(v []any) error {
+		r := &pipeline.Row{Table: h, Values: slices.Clone(v)}
+		found[r.Key()] = r
+		return nil
+	}
+	query := "SELECT " + selection(h.Columns) + " FROM " + ident(t.Name) + " WHERE "
+	column := func(i int) string { return ident(h.Columns[i]) }
+	const most = 500
+	for chunk := range slices.Chunk(keys, most) {
+		if len(h.Key) == 1 {
+			args := make([]any, 0, len(chunk))
+			for _, k := range chunk {
+				args = append(args, k)
+			}
+			sql := query + column(h.Key[0]) + " IN (?" + strings.Repeat(",?", len(chunk)-1) + ")"
+			if err := s.each(ctx, sql, take, args...); err != nil {
+				return nil, openError(s.path, err)
+			}
+			continue
+		}
+		for _, k := range chunk {
+			var args []any
+			var terms []string
+			for i, p := range strings.SplitN(k, pipeline.KeySeparator, len(h.Key)) {
+				if p == pipeline.NullKey {
+					terms = append(terms, column(h.Key[i])+" IS NULL")
+					continue
+				}
+				terms, args = append(terms, column(h.Key[i])+" = ?"), append(args, p)
+			}
+			if err := s.each(ctx, query+strings.Join(terms, " AND "), take, args...); err != nil {
+				return nil, openError(s.path, err)
+			}
+		}
+	}
+	return found, nil
+}
+
+// Keys lists the keys of a table.
+func (s *Source) Keys(ctx context.Context, unit pipeline.Unit) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		t, err := s.readable(unit.Name)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		h, err := s.header(t)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		slim := &pipeline.Table{Name: t.Name}
+		for i, k := range h.Key {
+			slim.Columns, slim.Key = append(slim.Columns, h.Columns[k]), append(slim.Key, i)
+		}
+		for row, err := range s.scan(ctx, t, selection(slim.Columns), "") {
+			if err != nil {
+				yield("", err)
+				return
+			}
+			if !yield((&pipeline.Row{Table: slim, Values: row}).Key(), nil) {
+				return
+			}
+		}
+	}
+}
+
+// scan yields rows of expressions over a table in rowid order, thousand by
+// thousand, so that the connection is free while the caller works.
+func (s *Source) scan(ctx context.Context, t *TableInfo, expressions, where string) iter.Seq2[[]any, error] {
+	if where != "" {
+		where = " AND (" + where + ")"
+	}
+	sql := fmt.Sprintf("SELECT %s, %s FROM %s WHERE %[1]s > ?%[4]s ORDER BY %[1]s LIMIT 1000", t.rowid, expressions, ident(t.Name), where)
+	return func(yield func([]any, error) bool) {
+		for at := int64(math.MinInt64); ; {
+			var rows [][]any
+			err := s.each(ctx, sql, func(v []any) error {
+				at = v[0].(int64)
+				rows = append(rows, slices.Clone(v[1:]))
+				return nil
+			}, at)
+			if err != nil {
+				yield(nil, openError(s.path, err))
+				return
+			}
+			for _, r := range rows {
+				if !yield(r, nil) {
+					return
+				}
+			}
+			if len(rows) < 1000 {
+				return
+			}
+		}
+	}
+}

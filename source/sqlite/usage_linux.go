@@ -1,0 +1,110 @@
+package sqlite
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Where SQLite locks, https://www.sqlite.org/src/file/src/os_unix.c: every
+// connection in WAL mode holds a shared lock on byte 128 of the -shm (the
+// deadman switch); locks on the database file begin at byte 0x40000000.
+const (
+	shmDeadman  = 128
+	pendingByte = 0x40000000
+	lockBytes   = 512
+)
+
+// inUse looks for other users of the database without taking a lock. It opens
+// and closes the files: never call it while this process has them open.
+func inUse(path string) usage {
+	u := usage{certain: true}
+	test := func(name string, from, n int64, locked *bool) {
+		f, err := os.Open(name)
+		if err != nil {
+			u.certain = u.certain && os.IsNotExist(err)
+			return
+		}
+		defer f.Close()
+		l := syscall.Flock_t{Type: syscall.F_WRLCK, Start: from, Len: n}
+		if err := syscall.FcntlFlock(f.Fd(), syscall.F_GETLK, &l); err != nil {
+			u.certain = false
+		} else if l.Type != syscall.F_UNLCK {
+			*locked = true
+		}
+	}
+	if _, err := os.Stat(path + "-shm"); err == nil {
+		u.shm = true
+		test(path+"-shm", shmDeadman, 1, &u.shmLocked)
+	}
+	test(path, pendingByte, lockBytes, &u.locked)
+	u.held = heldByOther(path)
+	return u
+}
+
+// heldByOther looks through the descriptors of the processes that this one may
+// see. In a container others are often hidden; their locks are not.
+func heldByOther(path string) bool {
+	type inode struct{ dev, ino uint64 }
+	mine := map[inode]bool{}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		var st unix.Stat_t
+		if unix.Stat(path+suffix, &st) == nil {
+			mine[inode{st.Dev, st.Ino}] = true
+		}
+	}
+	self := strconv.Itoa(os.Getpid())
+	procs, _ := filepath.Glob("/proc/[0-9]*/fd")
+	for _, dir := range procs {
+		if filepath.Base(filepath.Dir(dir)) == self {
+			continue
+		}
+		fds, err := os.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			var st unix.Stat_t
+			// Only regular files: asking about a descriptor of a dead mount could block.
+			name := filepath.Join(dir, fd.Name())
+			link, err := os.Readlink(name)
+			if err != nil || !filepath.IsAbs(link) || filepath.Base(link) == "null" {
+				continue
+			}
+			if base := filepath.Base(link); base != filepath.Base(path) && base != filepath.Base(path)+"-wal" && base != filepath.Base(path)+"-shm" {
+				continue
+			}
+			if unix.Stat(name, &st) == nil && mine[inode{st.Dev, st.Ino}] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// networkFS names the file system if it is one whose locks and memory maps are
+// not shared by all its users. Magic numbers: statfs(2).
+func networkFS(path string) (string, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return "", err
+	}
+	return map[int64]string{
+		0x6969:     "NFS",
+		0x517b:     "SMB",
+		0xff534d42: "CIFS",
+		0xfe534d42: "SMB2",
+		0x65735546: "FUSE",
+		0x01021997: "9P",
+		0x00c36400: "Ceph",
+		0x0bd00bd0: "Lustre",
+		0x5346414f: "AFS",
+		0x01161970: "GFS2",
+		0x7461636f: "OCFS2",
+		0x564c:     "NCP",
+		0x6a656a63: "a Docker Desktop mount",
+	}[int64(uint32(st.Type))], nil
+}
