@@ -67,8 +67,8 @@ func serve(testdata string, settings Settings) (dsn string, stop func(), err err
 		return "", nil, errors.New(strings.TrimSpace(said.String()))
 	}
 	stop = func() {
-		hold.Close()
-		cmd.Wait()
+		_ = hold.Close() // the script stops the server when its input ends
+		_ = cmd.Wait()
 	}
 	return strings.TrimSpace(line), stop, nil
 }

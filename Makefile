@@ -1,0 +1,55 @@
+# make help lists the targets. Everything fetched goes to $OUTGROW_CACHE, by default ~/.cache/outgrow.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export OUTGROW_CACHE ?= $(HOME)/.cache/outgrow
+export GOTOOLCHAIN ?= local
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GOLANGCI := v2.15.0
+LINTER   := $(OUTGROW_CACHE)/golangci-lint-$(GOLANGCI)/golangci-lint
+# ./... leaves testdata out, so its packages are named.
+PACKAGES := ./... ./testdata/servers
+POSTGRES := testdata/servers/postgres.sh
+
+.PHONY: help build test race lint e2e bench demo servers schemas
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/outgrow, static
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/outgrow ./cmd/outgrow
+
+test: ## run all tests; brings its own PostgreSQL (or uses OUTGROW_TEST_DATABASE_URL, a superuser's)
+	testdata/servers/with-postgres.sh go test $(TESTFLAGS) $(PACKAGES)
+
+race: ## run the tests of the engine under the race detector (needs a C compiler)
+	testdata/servers/with-postgres.sh env CGO_ENABLED=1 go test -race $(TESTFLAGS) ./pipeline/... $(RACEPACKAGES)
+
+lint: $(LINTER) ## formatting, go vet, golangci-lint, file length, skips
+	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | xargs -r gofmt -l); \
+		[ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
+	go vet $(PACKAGES)
+	$(LINTER) run $(PACKAGES)
+	@git ls-files -co --exclude-standard '*.go' ':!*_test.go' | xargs -r wc -l | \
+		awk '$$2 != "total" && $$1 > 500 {print "over 500 lines: " $$2 " (" $$1 ")"; bad = 1} END {exit bad}'
+	@! git grep -nE '\b(t|tb|b|f)\.Skip' -- '*.go' ':!testdata/servers/skip.go' || { echo 'skip through servers.Skip, with a reason'; exit 1; }
+
+$(LINTER):
+	GOBIN='$(dir $(LINTER))' GOFLAGS= go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)
+
+e2e: build ## Open WebUI itself on the source and on the migrated target, answers compared (7 GB once)
+	testdata/e2e/run.sh
+
+bench: build ## measure against psql \copy and the memory bounds
+	testdata/bench/run.sh
+
+demo: build ## plan, migrate and verify a real data folder (uses DATABASE_URL, else starts a PostgreSQL)
+	testdata/servers/demo.sh
+
+servers: ## start a PostgreSQL with pgvector and say how to start the other real servers
+	testdata/servers/servers.sh
+
+schemas: ## make mappings/schema again with the real Open WebUI
+	mappings/schema/generate.sh
