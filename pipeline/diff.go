@@ -171,14 +171,15 @@ func (d *differ[T]) batch(ctx context.Context, b Batch[T]) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.units[u.ID()].add(add)
+	d.units[u.ID()].Add(add)
 	for _, f := range found {
 		d.Report(f)
 	}
 	return nil
 }
 
-func (d *UnitDiff) add(o UnitDiff) {
+// Add sums two counts.
+func (d *UnitDiff) Add(o UnitDiff) {
 	d.Source += o.Source
 	d.Target += o.Target
 	d.Equal += o.Equal
