@@ -1,0 +1,83 @@
+package files
+
+import (
+	"errors"
+	"testing"
+
+	"outgrow/mappings/env"
+)
+
+func TestName(t *testing.T) {
+	const id = "07ba6b74-7b1f-43f8-a71c-c7625fc97f34"
+	for in, want := range map[string]string{
+		"/app/backend/data/uploads/" + id + "_a.txt":                   id + "_a.txt",
+		"data/uploads/" + id + "_a b%20c+d&e#f.md":                     id + "_a b%20c+d&e#f.md",
+		"./data//uploads/" + id + ".pdf":                               id + ".pdf",
+		`C:\Users\x\data\uploads\` + id + "_a.txt":                     id + "_a.txt",
+		`C:/Users/x/data/uploads\` + id + "_a.txt":                     id + "_a.txt",
+		`\\server\share\data\uploads\` + id + "_a.txt":                 id + "_a.txt",
+		`data\uploads\` + id + "_a.txt":                                id + "_a.txt",
+		"/app/backend/data/uploads/" + id + `_back\slash.txt`:          id + `_back\slash.txt`,
+		"s3://bucket/pre/fix/" + id + "_Jahresbericht – Übergröße.md":  id + "_Jahresbericht – Übergröße.md",
+		"gs://bucket/" + id + "_a?b.txt":                               id + "_a?b.txt",
+		"https://acct.blob.core.windows.net/container/" + id + "_🚀.md": id + "_🚀.md",
+		"http://127.0.0.1:11000/devstoreaccount1/c//" + id + "_a.txt":  id + "_a.txt",
+		"/etc/hostname":      "hostname",
+		id + "_a.txt":        id + "_a.txt",
+		id + `_back\s.txt`:   id + `_back\s.txt`,
+		"":                   "",
+		"/app/data/uploads/": "",
+		"uploads/..":         "",
+		".":                  "",
+	} {
+		if got := Name(in); got != want {
+			t.Errorf("Name(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestPath(t *testing.T) {
+	for dir, want := range map[string]string{
+		"/app/backend/data": "/app/backend/data/uploads/x_a b%20.md",
+		"data":              "data/uploads/x_a b%20.md",
+		"/":                 "/uploads/x_a b%20.md",
+	} {
+		d := env.Deployment{DataDir: dir, Files: env.Files{Provider: env.Local}}
+		got, err := Path(d, "x_a b%20.md")
+		if got != want || err != nil {
+			t.Errorf("%s: got %q, %v", dir, got, err)
+		}
+		if Name(got) != "x_a b%20.md" {
+			t.Errorf("%s: the way back gives %q", dir, Name(got))
+		}
+	}
+	for _, name := range []string{"", ".", "..", "a/b", "a\x00"} {
+		if got, err := Path(env.Deployment{DataDir: "/d"}, name); !errors.Is(err, ErrName) {
+			t.Errorf("%q: got %q, %v", name, got, err)
+		}
+	}
+	for _, p := range []string{env.S3, env.GCS, env.Azure} {
+		if got, err := Path(env.Deployment{Files: env.Files{Provider: p}}, "a"); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s: got %q, %v", p, got, err)
+		}
+	}
+}
+
+func TestClassify(t *testing.T) {
+	for name, want := range map[string]Kind{
+		"uploads": Moved, "uploads/x_a.txt": Moved, "uploads/marker_output/1/a.png": Moved, "cache/audio": Moved, "cache/audio/speech/1.mp3": Moved,
+		"cache": Folder, "cache/whisper": Rebuilt, "cache/embedding/models/x": Rebuilt, "cache/other": Unknown, "cache/other/x": Unknown,
+		"webui.db": Never, "webui.db-wal": Never, "webui.db.bak": Never, "vector_db": Never, "vector_db/chroma.sqlite3": Never, "config.json": Never,
+		".webui_secret_key": Never, "l.data": Known, "audit.log": Known, "audit.log.1": Known, "static/logo.png": Known,
+		"marker": Unknown, "my.db": Unknown, "": Unknown, "x/uploads": Unknown,
+	} {
+		if got := Classify(name); got != want {
+			t.Errorf("Classify(%q) = %s, want %s", name, got, want)
+		}
+	}
+	for _, u := range Units() {
+		if Classify(u) != Moved || Reason(u) == "" {
+			t.Errorf("unit %s is %s: %q", u, Classify(u), Reason(u))
+		}
+	}
+}
