@@ -91,21 +91,22 @@ os.execv(sys.argv[2], sys.argv[2:])' "${OUTGROW_PG_USER:-nobody}" "$@")
 # (hard links where the file system allows) beside the cluster when the cache is in a private home folder.
 reachable() {
 	local bin=$1 dir=$2
-	if as_server "$bin/postgres" --version >/dev/null 2>&1; then
+	if as_server "$bin/initdb" --version >/dev/null 2>&1; then
 		echo "$bin"
 		return
 	fi
-	local root
-	root=$(dirname "$bin")
-	if [ ! -d "$dir/programs" ]; then
-		cp -al "$root" "$dir/programs" 2>/dev/null || {
+	# The programs find their libraries by the place where they are, so the whole tree goes along.
+	local copy=$dir/programs${bin#"$cache/pg"}
+	if [ ! -x "$copy/postgres" ]; then
+		rm -rf "$dir/programs"
+		cp -al "$cache/pg" "$dir/programs" 2>/dev/null || {
 			rm -rf "$dir/programs"
-			cp -a "$root" "$dir/programs"
+			cp -a "$cache/pg" "$dir/programs"
 		}
 	fi
-	as_server "$dir/programs/bin/postgres" --version >/dev/null ||
+	as_server "$copy/initdb" --version >/dev/null ||
 		die "the account ${OUTGROW_PG_USER:-nobody} cannot enter $dir; choose a folder such as one in /tmp"
-	echo "$dir/programs/bin"
+	echo "$copy"
 }
 
 free_port() {
@@ -144,7 +145,7 @@ stop() {
 	local dir bin
 	dir=$(cd "$1" && pwd -P)
 	bin=$(programs)
-	[ ! -d "$dir/programs" ] || bin=$dir/programs/bin
+	[ ! -d "$dir/programs" ] || bin=$dir/programs${bin#"$cache/pg"}
 	[ -f "$dir/data/postmaster.pid" ] || return 0
 	as_server "$bin/pg_ctl" -D "$dir/data" -w -t 60 -m fast stop >/dev/null
 }

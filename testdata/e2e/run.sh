@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# End to end: Open WebUI itself on the source and on what outgrow made of it, their answers compared.
+#
+#   testdata/e2e/run.sh               the migration: SQLite, Chroma and uploads to PostgreSQL, pgvector and a shared folder
+#   testdata/e2e/run.sh --self-test   no migration: an untouched copy must be equal, a damaged one must not
+#
+# Uses bin/outgrow (or the program $OUTGROW names), a PostgreSQL of its own, 127.0.0.1 and a temporary folder.
+# KEEP=1 leaves that folder, with the servers' logs, for a look.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+repo=$(cd "$here/../.." && pwd)
+outgrow=${OUTGROW:-$repo/bin/outgrow}
+mode=${1:-migrate}
+[ "$mode" = migrate ] || [ "$mode" = --self-test ] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 2; }
+[ "$mode" = --self-test ] || [ -x "$outgrow" ] || { echo "$outgrow is not there: make build" >&2; exit 2; }
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/outgrow-e2e.XXXXXX")
+chmod 755 "$work"
+pids=()
+finish() {
+	local code=$? pid
+	for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
+	[ ! -d "$work/pg" ] || "$here/../servers/postgres.sh" stop "$work/pg" || true
+	wait
+	if [ "${KEEP:-}" = 1 ]; then echo "kept: $work"; else rm -rf "$work"; fi
+	exit $code
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+say() { printf 'e2e %4d s  %s\n' "$SECONDS" "$*"; }
+
+python=$("$here/openwebui.sh")
+prepare() { PYTHONDONTWRITEBYTECODE=1 "$python" "$here/prepare.py" "$@"; }
+read -r embeddings_port one_port other_port < <(prepare ports 3)
+
+# serve NAME DATA_DIR PORT [VARIABLE=VALUE ...] starts Open WebUI and waits for it; its process id is in $served.
+serve() {
+	local name=$1 data=$2 port=$3
+	shift 3
+	mkdir -p "$work/$name.cwd"
+	(
+		cd "$work/$name.cwd"
+		exec env -u DATABASE_URL -u PGVECTOR_DB_URL -u VECTOR_DB \
+			DATA_DIR="$data" STATIC_DIR="$work/$name.static" WEBUI_SECRET_KEY=lab-secret FROM_INIT_PY=true \
+			OFFLINE_MODE=true HF_HUB_OFFLINE=1 ENABLE_OLLAMA_API=false ENABLE_VERSION_UPDATE_CHECK=false \
+			RAG_EMBEDDING_ENGINE=openai RAG_EMBEDDING_MODEL=fake-embed ANONYMIZED_TELEMETRY=false DO_NOT_TRACK=true \
+			SCARF_NO_ANALYTICS=true GLOBAL_LOG_LEVEL=WARNING "$@" \
+			"$(dirname "$python")/open-webui" serve --host 127.0.0.1 --port "$port"
+	) >"$work/$name.log" 2>&1 &
+	served=$!
+	pids+=("$served")
+	prepare wait "http://127.0.0.1:$port" "$served" || { tail -n 20 "$work/$name.log" >&2; return 1; }
+}
+
+# stop PID ends a server in order, so that nothing is left in its -wal, and waits for its end.
+stop() {
+	kill -INT "$1"
+	wait "$1" || true
+}
+
+compare() {
+	PYTHONDONTWRITEBYTECODE=1 "$python" "$here/compare.py" --source "$work/source" \
+		--one "http://127.0.0.1:$one_port" "$1" --other "http://127.0.0.1:$other_port" "$2"
+}
+
+say "unpacking the source"
+mkdir "$work/source"
+tar -C "$work/source" -xzf "$here/../datadir.tar.gz"
+prepare config "$work/source" "$embeddings_port"
+"$python" "$here/embeddings.py" "$embeddings_port" >"$work/embeddings.log" 2>&1 &
+pids+=($!)
+
+say "reading every user's calendars once on the source (the first read makes the default ones)"
+serve first "$work/source" "$one_port"
+prepare calendars "http://127.0.0.1:$one_port" "$work/source"
+stop "$served"
+
+# The source's file.path names /app/backend/data, as in the container. The copy that is served has it rewritten to where
+# the copy lies, as outgrow does for the target; outgrow itself reads the source as it is.
+cp -a "$work/source" "$work/one"
+prepare rebase "$work/one"
+
+if [ "$mode" = --self-test ]; then
+	say "self-test: the source and an untouched copy"
+	cp -a "$work/source" "$work/other" && prepare rebase "$work/other"
+	cp -a "$work/source" "$work/damaged" && prepare rebase "$work/damaged"
+	serve one "$work/one" "$one_port"
+	serve other "$work/other" "$other_port"
+	compare "$work/one" "$work/other" || { say "FAILED: an untouched copy is reported different"; exit 1; }
+	stop "$served"
+	say "self-test: the source and a damaged copy"
+	prepare damage "$work/damaged"
+	serve damaged "$work/damaged" "$other_port"
+	if compare "$work/one" "$work/damaged" >"$work/damaged.out"; then
+		say "FAILED: the damage was not found"
+		exit 1
+	fi
+	cat "$work/damaged.out"
+	for wanted in '/channels/.*/messages' '/files/.*/content' 'retrieval query'; do
+		grep -q "^DIFFERENT.*$wanted" "$work/damaged.out" || { say "FAILED: no difference in $wanted"; exit 1; }
+	done
+	say "self-test passed"
+	exit 0
+fi
+
+say "starting PostgreSQL with pgvector"
+super=$("$here/../servers/postgres.sh" start "$work/pg")
+psql=$("$here/../servers/postgres.sh" install)/psql
+"$psql" -qX -v ON_ERROR_STOP=1 -d "$super" -c "CREATE ROLE app LOGIN PASSWORD 'app'" \
+	-c "CREATE DATABASE app OWNER app TEMPLATE template0"
+"$psql" -qX -v ON_ERROR_STOP=1 -d "${super/\/postgres\?/\/app?}" -c "CREATE EXTENSION vector"
+dsn=${super/postgres@/app:app@}
+dsn=${dsn/\/postgres\?/\/app?}
+
+mkdir "$work/other"
+cat >"$work/scaled.env" <<-ENV
+	DATABASE_URL=$dsn
+	VECTOR_DB=pgvector
+	DATA_DIR=$work/other
+	WEBUI_SECRET_KEY=lab-secret
+ENV
+say "outgrow migrate"
+"$outgrow" migrate --from "$work/source" --to "$work/scaled.env"
+say "outgrow verify"
+"$outgrow" verify --from "$work/source" --to "$work/scaled.env"
+
+say "starting Open WebUI on the source and on the target"
+serve one "$work/one" "$one_port"
+serve other "$work/other" "$other_port" DATABASE_URL="$dsn" VECTOR_DB=pgvector
+say "comparing"
+compare "$work/one" "$work/other"
+say "e2e passed: no difference"
