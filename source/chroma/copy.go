@@ -1,0 +1,192 @@
+package chroma
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver
+
+	"outgrow/pipeline"
+)
+
+const (
+	fileSQLite = "chroma.sqlite3"
+	// copyAttempts and copyWait bound how long a store that is being written
+	// is waited for.
+	copyAttempts = 8
+	copyWait     = 50 * time.Millisecond
+	// copyMargin is what a private copy may grow by while its journal is
+	// rolled back.
+	copyMargin = 16 << 20
+)
+
+// suffixes of the files that belong to chroma.sqlite3.
+var suffixes = [...]string{"", "-journal", "-wal"}
+
+// dbState is the state of chroma.sqlite3 and its journals.
+type dbState [len(suffixes)]fileState
+
+func stateOfDB(dir string) (s dbState, err error) {
+	for i, suffix := range suffixes {
+		if s[i], err = stateOf(filepath.Join(dir, fileSQLite+suffix)); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// quiet reports whether the database can be read as it lies: rollback mode and
+// no journal, so that no byte of it stands anywhere else.
+func quiet(dir string, s dbState) (bool, error) {
+	if s[1].size >= 0 || s[2].size >= 0 {
+		return false, nil
+	}
+	f, err := os.Open(filepath.Join(dir, fileSQLite))
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	var head [20]byte
+	if _, err := io.ReadFull(f, head[:]); err != nil {
+		return false, nil // too short to be read as it is; the copy will tell
+	}
+	return head[18] == 1 && head[19] == 1, nil
+}
+
+// copyDB copies the database and its journals to a folder while nothing of them
+// changes. It returns the state of what was copied.
+func copyDB(ctx context.Context, from, to string) (dbState, error) {
+	wait := copyWait
+	for attempt := 1; ; attempt++ {
+		before, err := stateOfDB(from)
+		if err != nil {
+			return before, pipeline.Environment("reading the Chroma store", err, "make the folder readable")
+		}
+		if err := copyOnce(ctx, from, to, before); err == nil {
+			after, err := stateOfDB(from)
+			if err != nil || after == before {
+				return after, err
+			}
+		} else if !errors.Is(err, fs.ErrNotExist) { // a journal may vanish while it is copied
+			return before, err
+		}
+		if attempt == copyAttempts {
+			return before, pipeline.Transient(&pipeline.Error{
+				Op: "copying the Chroma database", Err: errors.New("it was written to during every attempt"),
+				Hint: "stop Open WebUI, or try again when nobody uploads files", Exit: pipeline.ExitEnvironment,
+			})
+		}
+		if err := pause(ctx, wait); err != nil {
+			return before, err
+		}
+		wait *= 2
+	}
+}
+
+func copyOnce(ctx context.Context, from, to string, state dbState) error {
+	need := int64(copyMargin)
+	for _, s := range state {
+		need += max(0, s.size)
+	}
+	for _, suffix := range suffixes {
+		if err := os.Remove(filepath.Join(to, fileSQLite+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if free, ok := freeSpace(to); ok && free < need {
+		return pipeline.Environment("copying the Chroma database",
+			fmt.Errorf("%s has %d MB free, a private copy of %s needs %d MB", to, free>>20, fileSQLite, need>>20+1),
+			"free space there or name another folder for temporary files (TMPDIR)")
+	}
+	// The journal last: while it exists nothing of the main file is lost.
+	for i, suffix := range suffixes {
+		if state[i].size < 0 {
+			continue
+		}
+		if err := copyFile(ctx, filepath.Join(from, fileSQLite+suffix), filepath.Join(to, fileSQLite+suffix)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyFile(ctx context.Context, from, to string) (err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			return pipeline.Environment("reading the Chroma store", err, "make the file readable for this user")
+		}
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return pipeline.Environment("copying the Chroma database", err, "")
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	const step = 8 << 20
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		// Not io.Copy: a step at a time lets a cancelled copy end soon.
+		switch _, err := io.CopyN(out, in, step); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return pipeline.Environment("copying the Chroma database", err, "")
+		}
+	}
+}
+
+// settle opens the private copy for writing once, which rolls a hot journal
+// back, and takes a -wal into it, so that it can be read without locks.
+func settle(ctx context.Context, dir string) error {
+	db, err := sql.Open("sqlite", dsn(dir, "mode=rw"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	var mode string
+	if err := db.QueryRowContext(ctx, "PRAGMA journal_mode=DELETE").Scan(&mode); err != nil {
+		return err
+	}
+	if mode != "delete" {
+		return fmt.Errorf("the private copy stays in journal mode %s", mode)
+	}
+	return nil
+}
+
+// openImmutable opens a database that does not change and has no journal.
+func openImmutable(dir string) (*sql.DB, error) {
+	return sql.Open("sqlite", dsn(dir, "mode=ro&immutable=1&_pragma=query_only(1)"))
+}
+
+func dsn(dir, query string) string {
+	path := filepath.ToSlash(filepath.Join(dir, fileSQLite))
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	return (&url.URL{Scheme: "file", Path: path, RawQuery: query}).String()
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
