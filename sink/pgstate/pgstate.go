@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -36,20 +37,25 @@ var _ pipeline.Journal = (*Store)(nil)
 // Open finds the lane's state without creating or locking anything. fallback is
 // the schema for "_outgrow_*" tables ("" for the first of the search path).
 func Open(ctx context.Context, pool *pgxpool.Pool, lane pipeline.Lane, fallback string) (*Store, error) {
-	s := &Store{pool: pool, lane: string(lane), prefix: pg.Ident(Schema) + "."}
-	if has, err := s.Exists(ctx); err != nil || has {
-		return s, err
+	own := pg.Ident(Schema) + "."
+	beside := "_outgrow_"
+	if fallback != "" {
+		beside = pg.Ident(fallback) + "._outgrow_"
+	}
+	// State that is there already wins, whatever the role may do by now.
+	s := &Store{pool: pool, lane: string(lane)}
+	for _, s.prefix = range []string{own, beside} {
+		if has, err := s.Exists(ctx); err != nil || has {
+			return s, err
+		}
 	}
 	var may bool
-	if err := pool.QueryRow(ctx, `SELECT has_database_privilege(current_database(), 'CREATE')
-		OR coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $1), false)`, Schema).Scan(&may); err != nil {
+	if err := pool.QueryRow(ctx, `SELECT coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $1),
+		has_database_privilege(current_database(), 'CREATE'))`, Schema).Scan(&may); err != nil {
 		return nil, pg.Classify("looking for the right to create a schema", err)
 	}
-	if !may {
-		s.prefix = "_outgrow_"
-		if fallback != "" {
-			s.prefix = pg.Ident(fallback) + "._outgrow_"
-		}
+	if may {
+		s.prefix = own
 	}
 	return s, nil
 }
@@ -101,8 +107,12 @@ func (s *Store) Begin(ctx context.Context, run pipeline.Run) (pipeline.Resumed, 
 			if err != nil {
 				return err
 			}
-			s.epoch, res = 1, pipeline.Resumed{Run: run, Epoch: 1, Fresh: true}
-			_, err = tx.Exec(ctx, "INSERT INTO "+s.t("run")+" (lane, run, epoch, source_state) VALUES ($1, $2, 1, $3)", s.lane, string(body), run.Source.State)
+			// The first epoch is the time, so that it is above those of a run
+			// that was reset.
+			err = tx.QueryRow(ctx, "INSERT INTO "+s.t("run")+" (lane, run, epoch, source_state)"+
+				" VALUES ($1, $2, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $3) RETURNING epoch",
+				s.lane, string(body), run.Source.State).Scan(&s.epoch)
+			res = pipeline.Resumed{Run: run, Epoch: s.epoch, Fresh: true}
 			return err
 		}
 		if err != nil {
@@ -132,6 +142,49 @@ func (s *Store) Begin(ctx context.Context, run pipeline.Run) (pipeline.Resumed, 
 	return res, err
 }
 
+func (s *Store) lockKey() int64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte("outgrow/" + s.prefix + s.lane))
+	return int64(h.Sum64())
+}
+
+// Lock takes the lane's advisory lock, as Begin does; ErrLocked when another
+// process has it.
+func (s *Store) Lock(ctx context.Context) error { return s.acquire(ctx) }
+
+// Locked reports whether another session holds the lane's lock.
+func (s *Store) Locked(ctx context.Context) (bool, error) {
+	var own uint32
+	if s.lock != nil {
+		own = s.lock.Conn().PgConn().PID()
+	}
+	var locked bool
+	err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid <> $2
+		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		AND (classid::bigint << 32) | objid::bigint = $1)`, s.lockKey(), int64(own)).Scan(&locked)
+	return locked, pg.Classify("looking for the lock", err)
+}
+
+// Peek gives the run as it was first begun, nil when there is none.
+func (s *Store) Peek(ctx context.Context) (*pipeline.Run, error) {
+	if has, err := s.Exists(ctx); err != nil || !has {
+		return nil, err
+	}
+	var text string
+	err := s.pool.QueryRow(ctx, "SELECT run FROM "+s.t("run")+" WHERE lane = $1", s.lane).Scan(&text)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, pg.Classify("reading the stored run", err)
+	}
+	run := &pipeline.Run{}
+	if err := json.Unmarshal([]byte(text), run); err != nil {
+		return nil, fmt.Errorf("reading the stored run: %w", err)
+	}
+	return run, nil
+}
+
 func (s *Store) acquire(ctx context.Context) error {
 	if s.lock != nil {
 		return nil
@@ -140,17 +193,27 @@ func (s *Store) acquire(ctx context.Context) error {
 	if err != nil {
 		return pg.Classify("connecting for the lock", err)
 	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte("outgrow/" + s.prefix + s.lane))
-	var got bool
-	if err := c.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(h.Sum64())).Scan(&got); err != nil {
-		c.Release()
-		return pg.Classify("taking the lock", err)
-	}
-	if !got {
-		c.Release()
-		return &pipeline.Error{Op: "taking the lock of the target database", Err: pipeline.ErrLocked, Exit: pipeline.ExitEnvironment,
-			Hint: "wait for the other run to end or stop it, then run the same command"}
+	// A process that was killed may still be dying on the server.
+	for tries := 0; ; tries++ {
+		var got bool
+		if err := c.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", s.lockKey()).Scan(&got); err != nil {
+			c.Release()
+			return pg.Classify("taking the lock", err)
+		}
+		if got {
+			break
+		}
+		if tries == 10 {
+			c.Release()
+			return &pipeline.Error{Op: "taking the lock of the target database", Err: pipeline.ErrLocked, Exit: pipeline.ExitEnvironment,
+				Hint: "wait for the other run to end or stop it, then run the same command"}
+		}
+		select {
+		case <-ctx.Done():
+			c.Release()
+			return context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
 	s.lock = c
 	return nil
@@ -163,8 +226,15 @@ func (s *Store) create(ctx context.Context) error {
 			return err
 		}
 		if s.prefix == pg.Ident(Schema)+"." {
-			if _, err := tx.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pg.Ident(Schema)); err != nil {
+			// IF NOT EXISTS asks for the right even where nothing is to be done.
+			var has bool
+			if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", Schema).Scan(&has); err != nil {
 				return err
+			}
+			if !has {
+				if _, err := tx.Exec(ctx, "CREATE SCHEMA "+pg.Ident(Schema)); err != nil {
+					return err
+				}
 			}
 		}
 		_, err := tx.Exec(ctx, fmt.Sprintf(ddl, s.prefix))
@@ -177,25 +247,36 @@ func (s *Store) Close() error {
 	if s.lock == nil {
 		return nil
 	}
-	// Ending the session releases its advisory lock whatever state it is in.
 	conn := s.lock.Hijack()
 	s.lock = nil
-	return conn.Close(context.WithoutCancel(context.Background()))
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	// The end of the session releases the lock too, but a little later.
+	_, _ = conn.Exec(ctx, "SELECT pg_advisory_unlock($1)", s.lockKey())
+	return conn.Close(ctx)
 }
 
-// Drop removes the lane's lines, and the tables with the last lane.
+// Drop removes the lane's lines; the tables stay.
 func (s *Store) Drop(ctx context.Context) error {
 	if has, err := s.Exists(ctx); err != nil || !has {
 		return err
 	}
-	return pg.Classify("removing outgrow's state", pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		for _, name := range tables {
-			if _, err := tx.Exec(ctx, "DELETE FROM "+s.t(name)+" WHERE lane = $1", s.lane); err != nil {
-				return err
-			}
+	return pg.Classify("removing outgrow's state", pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.ResetTx(ctx, tx, "") }))
+}
+
+// ResetTx forgets the lane's run inside a transaction. Marks that begin with
+// keep stay, unless keep is "": they tell of what is still to be put back.
+func (s *Store) ResetTx(ctx context.Context, tx pgx.Tx, keep string) error {
+	for _, name := range tables {
+		sql, args := "DELETE FROM "+s.t(name)+" WHERE lane = $1", []any{s.lane}
+		if name == "mark" {
+			sql, args = sql+" AND ($2 = '' OR NOT starts_with(name, $2))", append(args, keep)
 		}
-		return nil
-	}))
+		if _, err := tx.Exec(ctx, sql, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var tables = []string{"run", "part", "quarantine", "ledger", "mark", "accepted"}

@@ -1,0 +1,241 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"outgrow/mappings/pg"
+	"outgrow/pipeline"
+)
+
+// Finish puts back what was taken away for the load: it settles the rows
+// without a parent, builds the plain indexes, adds and validates the foreign
+// keys, sets the sequences, analyzes, and writes alembic_version last. Each
+// step is done when its mark is gone, so a second call goes on where the first
+// stopped; when all is done it does nothing. Lines are stored already when they
+// come back in the outcome, which has only those of this call.
+func (s *Sink) Finish(ctx context.Context, step func(string)) (pipeline.Outcome, error) {
+	out, err := s.finish(ctx, step)
+	return out, pg.Classify("finishing the target", err)
+}
+
+func (s *Sink) finish(ctx context.Context, step func(string)) (pipeline.Outcome, error) {
+	var out pipeline.Outcome
+	marks, err := s.store.Marked(ctx)
+	if err != nil || marks[markComplete] != "" {
+		return out, err
+	}
+	if marks[markPrepared] == "" {
+		return out, &pipeline.Error{Op: "finishing the target", Err: fmt.Errorf("it was not prepared"), Exit: pipeline.ExitUsage}
+	}
+	there, err := s.writable(ctx)
+	if err != nil {
+		return out, err
+	}
+	indexes, keys := map[string]index{}, []foreignKey{}
+	for name, value := range marks {
+		if n, ok := strings.CutPrefix(name, markIndex); ok {
+			var x index
+			if err := json.Unmarshal([]byte(value), &x); err != nil {
+				return out, fmt.Errorf("reading the mark %s: %w", name, err)
+			}
+			indexes[n] = x
+		} else if strings.HasPrefix(name, markKey) {
+			var k foreignKey
+			if err := json.Unmarshal([]byte(value), &k); err != nil {
+				return out, fmt.Errorf("reading the mark %s: %w", name, err)
+			}
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b foreignKey) int { return strings.Compare(a.mark(), b.mark()) })
+
+	if marks[markSettled] == "" {
+		step("looking for rows without a parent")
+		if out, err = s.settle(ctx, keys, there, step); err != nil {
+			return out, err
+		}
+		if err := s.store.Mark(ctx, markSettled, "yes"); err != nil {
+			return out, err
+		}
+	}
+	if err := s.buildIndexes(ctx, indexes, there, step); err != nil {
+		return out, err
+	}
+	if err := s.addKeys(ctx, keys, there, step); err != nil {
+		return out, err
+	}
+	step("setting sequences")
+	if err := s.sequences(ctx, sorted(there)); err != nil {
+		return out, err
+	}
+	step("analyzing")
+	if err := s.parallel(ctx, bySize(there), func(ctx context.Context, c *pgxpool.Conn, name string) error {
+		_, err := c.Exec(ctx, "ANALYZE "+s.t(name))
+		return err
+	}); err != nil {
+		return out, err
+	}
+	step("recording the revision")
+	return out, s.version(ctx, marks[markVersion])
+}
+
+// version writes the revision: from then on Open WebUI may start on the target.
+func (s *Sink) version(ctx context.Context, head string) error {
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if head == "" {
+			return fmt.Errorf("the revision was not kept")
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM "+s.t(versionTable)); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "INSERT INTO "+s.t(versionTable)+" (version_num) VALUES ($1)", head); err != nil {
+			return err
+		}
+		if err := s.store.MarkTx(ctx, tx, markVersion, ""); err != nil {
+			return err
+		}
+		return s.store.MarkTx(ctx, tx, markComplete, head)
+	})
+}
+
+// bySize lists tables, the largest first.
+func bySize(tables map[string]*pg.Table) []string {
+	names := sorted(tables)
+	slices.SortStableFunc(names, func(a, b string) int { return int(min(max(tables[b].Bytes-tables[a].Bytes, -1), 1)) })
+	return names
+}
+
+// parallel calls f for every name on as many connections as there are writers,
+// at most three.
+func (s *Sink) parallel(ctx context.Context, names []string, f func(context.Context, *pgxpool.Conn, string) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, min(3, s.cfg.Writers)))
+	for _, name := range names {
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return s.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return f(ctx, c, name) })
+		})
+	}
+	return g.Wait()
+}
+
+// roomy raises the memory of this transaction for sorting and hashing. The
+// server's own setting stays where it is larger.
+func (s *Sink) roomy(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `SELECT set_config('maintenance_work_mem', greatest(setting::bigint, $1::bigint)::text, true),
+		set_config('work_mem', greatest((SELECT setting::bigint FROM pg_settings WHERE name = 'work_mem'), $1::bigint / 4)::text, true)
+		FROM pg_settings WHERE name = 'maintenance_work_mem'`, int64(s.cfg.IndexMemory)<<10)
+	return err
+}
+
+// buildIndexes builds what was taken away, those of the largest tables first.
+func (s *Sink) buildIndexes(ctx context.Context, indexes map[string]index, tables map[string]*pg.Table, step func(string)) error {
+	if len(indexes) == 0 {
+		return nil
+	}
+	rank := map[string]int{}
+	for i, n := range bySize(tables) {
+		rank[n] = i
+	}
+	names := sorted(indexes)
+	slices.SortStableFunc(names, func(a, b string) int { return rank[indexes[a].Table] - rank[indexes[b].Table] })
+	step(fmt.Sprintf("building %d indexes", len(names)))
+	return s.parallel(ctx, names, func(ctx context.Context, c *pgxpool.Conn, name string) error {
+		err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+			if err := s.roomy(ctx, tx); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, indexes[name].SQL); err != nil {
+				return err
+			}
+			return s.store.MarkTx(ctx, tx, markIndex+name, "")
+		})
+		return pg.Classify("building the index "+name, err)
+	})
+}
+
+// addKeys adds all foreign keys without looking at the rows, which locks both
+// tables for a moment, and then validates them at the same time.
+func (s *Sink) addKeys(ctx context.Context, keys []foreignKey, tables map[string]*pg.Table, step func(string)) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	step(fmt.Sprintf("adding %d foreign keys", len(keys)))
+	if err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		for _, k := range keys {
+			if k.Added {
+				continue
+			}
+			if _, err := tx.Exec(ctx, k.SQL+" NOT VALID"); err != nil {
+				return pg.Classify("adding the foreign key "+k.Name, err)
+			}
+			k.Added = true
+			if err := s.mark(ctx, tx, k.mark(), k); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	byMark := map[string]foreignKey{}
+	for _, k := range keys {
+		byMark[k.mark()] = k
+	}
+	names := sorted(byMark)
+	size := func(mark string) int64 {
+		if t := tables[byMark[mark].Table]; t != nil {
+			return t.Bytes
+		}
+		return 0
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return int(min(max(size(b)-size(a), -1), 1)) })
+	return s.parallel(ctx, names, func(ctx context.Context, c *pgxpool.Conn, mark string) error {
+		k := byMark[mark]
+		err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+			if err := s.roomy(ctx, tx); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, "ALTER TABLE ONLY "+s.t(k.Table)+" VALIDATE CONSTRAINT "+pg.Ident(k.Name)); err != nil {
+				return err
+			}
+			return s.store.MarkTx(ctx, tx, mark, "")
+		})
+		return pg.Classify("validating the foreign key "+k.Name, err)
+	})
+}
+
+// sequences sets every sequence that a column of these tables owns to the
+// column's largest value.
+func (s *Sink) sequences(ctx context.Context, names []string) error {
+	rows, err := s.pool.Query(ctx, `SELECT t.relname::text, a.attname::text, q.relname::text FROM pg_class q
+		JOIN pg_depend d ON d.objid = q.oid AND d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+		JOIN pg_class t ON t.oid = d.refobjid JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+		JOIN pg_namespace n ON n.oid = t.relnamespace
+		WHERE q.relkind = 'S' AND q.relnamespace = t.relnamespace AND n.nspname = $1 AND t.relname = ANY ($2::text[])`, s.schema, names)
+	if err != nil {
+		return err
+	}
+	type seq struct{ Table, Column, Name string }
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[seq])
+	if err != nil {
+		return err
+	}
+	for _, q := range list {
+		if _, err := s.pool.Exec(ctx, fmt.Sprintf("SELECT setval(%s, coalesce(m, 1), m IS NOT NULL) FROM (SELECT max(%s) AS m FROM %s) AS x",
+			literal(s.t(q.Name)), pg.Ident(q.Column), s.t(q.Table))); err != nil {
+			return pg.Classify("setting the sequence "+q.Name, err)
+		}
+	}
+	return nil
+}
