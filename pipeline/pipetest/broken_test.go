@@ -163,7 +163,7 @@ func TestBrokenSources(t *testing.T) {
 				}
 			}
 		}},
-		{"cannot be read twice at the same time", "AtTheSameTime", func(b *brokenSource, _ pipeline.Limits) {
+		{"cannot be read twice at the same time", "Interleaved", func(b *brokenSource, _ pipeline.Limits) {
 			m := b.Memory
 			var mu sync.Mutex
 			var at pipeline.Cursor

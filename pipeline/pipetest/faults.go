@@ -35,9 +35,9 @@ type Faults struct {
 	Lost float64
 	// FailAt is the number of the act, from 1, that fails for good; 0 for none.
 	FailAt int
-	// CrashAt is the number of the act, from 1, at which the process dies,
-	// either before or after it is durable; 0 for never. Later calls return
-	// ErrCrashed.
+	// CrashAt is the number of the act, from 1, at which the process dies:
+	// before it, after it is durable, or in its middle (its ctx is cancelled
+	// within a millisecond); 0 for never. Later calls return ErrCrashed.
 	CrashAt int
 	// CancelAt is the number of the call, from 1, before which Cancel is
 	// called; 0 for never.
@@ -85,12 +85,16 @@ func (in *Injector) Crash() {
 }
 
 // act does f, or not, or does it and says otherwise.
-func (in *Injector) act(ctx context.Context, f func() error) error { return in.call(ctx, true, f) }
+func (in *Injector) act(ctx context.Context, f func(context.Context) error) error {
+	return in.call(ctx, true, f)
+}
 
 // ask is act for what changes nothing.
-func (in *Injector) ask(ctx context.Context, f func() error) error { return in.call(ctx, false, f) }
+func (in *Injector) ask(ctx context.Context, f func(context.Context) error) error {
+	return in.call(ctx, false, f)
+}
 
-func (in *Injector) call(ctx context.Context, act bool, f func() error) error {
+func (in *Injector) call(ctx context.Context, act bool, f func(context.Context) error) error {
 	in.mu.Lock()
 	in.calls++
 	var crash, fail bool
@@ -98,13 +102,14 @@ func (in *Injector) call(ctx context.Context, act bool, f func() error) error {
 		in.acts++
 		crash, fail = in.acts == in.f.CrashAt, in.acts == in.f.FailAt
 	}
-	before, lost, late := in.rng.Float64() < in.f.Errors, act && in.rng.Float64() < in.f.Lost, in.rng.IntN(2) == 1
+	before, lost, moment := in.rng.Float64() < in.f.Errors, act && in.rng.Float64() < in.f.Lost, in.rng.IntN(3)
 	var wait time.Duration
+	middle := time.Duration(in.rng.Int64N(int64(time.Millisecond)))
 	if in.f.Delay > 0 {
 		wait = time.Duration(in.rng.Int64N(int64(in.f.Delay)))
 	}
 	cancel := in.calls == in.f.CancelAt && in.f.Cancel != nil
-	if crash && !late {
+	if crash && moment == 0 {
 		in.crashed = true
 	}
 	dead := in.crashed
@@ -128,7 +133,12 @@ func (in *Injector) call(ctx context.Context, act bool, f func() error) error {
 			return ctx.Err()
 		}
 	}
-	err := f()
+	if crash && moment == 1 {
+		var cut context.CancelFunc
+		ctx, cut = context.WithTimeout(ctx, middle)
+		defer cut()
+	}
+	err := f(ctx)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if crash {
@@ -156,7 +166,7 @@ type faultySource[R pipeline.Record] struct {
 }
 
 func (f *faultySource[R]) Units(ctx context.Context) (out []pipeline.Unit, err error) {
-	err = f.in.ask(ctx, func() (err error) { out, err = f.s.Units(ctx); return err })
+	err = f.in.ask(ctx, func(ctx context.Context) (err error) { out, err = f.s.Units(ctx); return err })
 	return out, err
 }
 
@@ -164,7 +174,7 @@ func (f *faultySource[R]) Read(ctx context.Context, part pipeline.Part, after pi
 	return func(yield func(pipeline.Batch[R], error) bool) {
 		for b, err := range f.s.Read(ctx, part, after) {
 			if err == nil {
-				err = f.in.ask(ctx, func() error { return nil })
+				err = f.in.ask(ctx, func(ctx context.Context) error { return nil })
 			}
 			if err != nil {
 				yield(pipeline.Batch[R]{}, err)
@@ -184,12 +194,12 @@ func (f *faultySource[R]) Split(ctx context.Context, unit pipeline.Unit, n int) 
 	if !ok {
 		return []pipeline.Part{{Unit: unit}}, nil
 	}
-	err = f.in.ask(ctx, func() (err error) { out, err = s.Split(ctx, unit, n); return err })
+	err = f.in.ask(ctx, func(ctx context.Context) (err error) { out, err = s.Split(ctx, unit, n); return err })
 	return out, err
 }
 
 func (f *faultySource[R]) Count(ctx context.Context, unit pipeline.Unit) (n int64, err error) {
-	err = f.in.ask(ctx, func() (err error) {
+	err = f.in.ask(ctx, func(ctx context.Context) (err error) {
 		if c, ok := f.s.(pipeline.Counter); ok {
 			n, err = c.Count(ctx, unit)
 			return err
@@ -210,7 +220,7 @@ func (f *faultySource[R]) Get(ctx context.Context, unit pipeline.Unit, keys []st
 	if !ok {
 		return nil, errors.ErrUnsupported
 	}
-	err = f.in.ask(ctx, func() (err error) { out, err = g.Get(ctx, unit, keys); return err })
+	err = f.in.ask(ctx, func(ctx context.Context) (err error) { out, err = g.Get(ctx, unit, keys); return err })
 	return out, err
 }
 
@@ -219,7 +229,7 @@ func (f *faultySource[R]) Keys(ctx context.Context, unit pipeline.Unit) iter.Seq
 		k, ok := f.s.(pipeline.KeyLister)
 		err := errors.ErrUnsupported
 		if ok {
-			err = f.in.ask(ctx, func() error { return nil })
+			err = f.in.ask(ctx, func(ctx context.Context) error { return nil })
 		}
 		if err != nil {
 			yield("", err)
@@ -234,6 +244,6 @@ func (f *faultySource[R]) Identity(ctx context.Context) (id pipeline.Identity, e
 	if !ok {
 		return id, errors.ErrUnsupported
 	}
-	err = f.in.ask(ctx, func() (err error) { id, err = i.Identity(ctx); return err })
+	err = f.in.ask(ctx, func(ctx context.Context) (err error) { id, err = i.Identity(ctx); return err })
 	return id, err
 }

@@ -9,7 +9,9 @@ import (
 )
 
 // Sink wraps a sink. The result is [pipeline.Transactional] exactly when the
-// inner one is; the inner journal is then wrapped as well.
+// inner one is; the inner journal is then wrapped as well. Of the other
+// abilities those that the inner one lacks do nothing (Finish, Check, Release)
+// or answer with [errors.ErrUnsupported].
 func Sink[R pipeline.Record](in *Injector, s pipeline.Sink[R]) pipeline.Sink[R] {
 	f := &faultySink[R]{in, s}
 	if t, ok := s.(pipeline.Transactional); ok {
@@ -31,11 +33,11 @@ type faultyTx[R pipeline.Record] struct {
 func (f *faultyTx[R]) Journal() pipeline.Journal { return Journal(f.in, f.t.Journal()) }
 
 func (f *faultySink[R]) Prepare(ctx context.Context, unit pipeline.Unit) error {
-	return f.in.act(ctx, func() error { return f.s.Prepare(ctx, unit) })
+	return f.in.act(ctx, func(ctx context.Context) error { return f.s.Prepare(ctx, unit) })
 }
 
 func (f *faultySink[R]) Write(ctx context.Context, b pipeline.Batch[R]) (out pipeline.Outcome, err error) {
-	err = f.in.act(ctx, func() (err error) { out, err = f.s.Write(ctx, b); return err })
+	err = f.in.act(ctx, func(ctx context.Context) (err error) { out, err = f.s.Write(ctx, b); return err })
 	if err != nil {
 		out = pipeline.Outcome{}
 	}
@@ -49,7 +51,7 @@ func (f *faultySink[R]) Finish(ctx context.Context, step func(string)) (out pipe
 	if !ok {
 		return out, nil
 	}
-	err = f.in.act(ctx, func() (err error) { out, err = s.Finish(ctx, step); return err })
+	err = f.in.act(ctx, func(ctx context.Context) (err error) { out, err = s.Finish(ctx, step); return err })
 	if err != nil {
 		out = pipeline.Outcome{}
 	}
@@ -61,7 +63,24 @@ func (f *faultySink[R]) Delete(ctx context.Context, unit pipeline.Unit, keys []s
 	if !ok {
 		return errors.ErrUnsupported
 	}
-	return f.in.act(ctx, func() error { return s.Delete(ctx, unit, keys) })
+	return f.in.act(ctx, func(ctx context.Context) error { return s.Delete(ctx, unit, keys) })
+}
+
+func (f *faultySink[R]) Put(ctx context.Context, unit pipeline.Unit, records []R) (out pipeline.Outcome, err error) {
+	s, ok := f.s.(pipeline.Putter[R])
+	if !ok {
+		return out, errors.ErrUnsupported
+	}
+	err = f.in.act(ctx, func(ctx context.Context) (err error) { out, err = s.Put(ctx, unit, records); return err })
+	return out, err
+}
+
+func (f *faultySink[R]) Release(ctx context.Context) error {
+	s, ok := f.s.(pipeline.Releaser)
+	if !ok {
+		return nil
+	}
+	return f.in.act(ctx, s.Release)
 }
 
 func (f *faultySink[R]) Check(ctx context.Context, units []pipeline.Unit) (out []pipeline.Finding, err error) {
@@ -69,7 +88,7 @@ func (f *faultySink[R]) Check(ctx context.Context, units []pipeline.Unit) (out [
 	if !ok {
 		return nil, nil
 	}
-	err = f.in.ask(ctx, func() (err error) { out, err = s.Check(ctx, units); return err })
+	err = f.in.ask(ctx, func(ctx context.Context) (err error) { out, err = s.Check(ctx, units); return err })
 	return out, err
 }
 
@@ -82,38 +101,38 @@ type faultyJournal struct {
 }
 
 func (f *faultyJournal) Begin(ctx context.Context, run pipeline.Run) (res pipeline.Resumed, err error) {
-	err = f.in.act(ctx, func() (err error) { res, err = f.Journal.Begin(ctx, run); return err })
+	err = f.in.act(ctx, func(ctx context.Context) (err error) { res, err = f.Journal.Begin(ctx, run); return err })
 	return res, err
 }
 
 func (f *faultyJournal) Parts(ctx context.Context, unit pipeline.Unit) (out []pipeline.Progress, err error) {
-	err = f.in.ask(ctx, func() (err error) { out, err = f.Journal.Parts(ctx, unit); return err })
+	err = f.in.ask(ctx, func(ctx context.Context) (err error) { out, err = f.Journal.Parts(ctx, unit); return err })
 	return out, err
 }
 
 func (f *faultyJournal) All(ctx context.Context) (out []pipeline.Progress, err error) {
-	err = f.in.ask(ctx, func() (err error) { out, err = f.Journal.All(ctx); return err })
+	err = f.in.ask(ctx, func(ctx context.Context) (err error) { out, err = f.Journal.All(ctx); return err })
 	return out, err
 }
 
 func (f *faultyJournal) Fix(ctx context.Context, unit pipeline.Unit, parts []pipeline.Part) error {
-	return f.in.act(ctx, func() error { return f.Journal.Fix(ctx, unit, parts) })
+	return f.in.act(ctx, func(ctx context.Context) error { return f.Journal.Fix(ctx, unit, parts) })
 }
 
 func (f *faultyJournal) Advance(ctx context.Context, step pipeline.Step) error {
-	return f.in.act(ctx, func() error { return f.Journal.Advance(ctx, step) })
+	return f.in.act(ctx, func(ctx context.Context) error { return f.Journal.Advance(ctx, step) })
 }
 
 func (f *faultyJournal) FinishPart(ctx context.Context, part pipeline.Part) error {
-	return f.in.act(ctx, func() error { return f.Journal.FinishPart(ctx, part) })
+	return f.in.act(ctx, func(ctx context.Context) error { return f.Journal.FinishPart(ctx, part) })
 }
 
 func (f *faultyJournal) Mark(ctx context.Context, name, value string) error {
-	return f.in.act(ctx, func() error { return f.Journal.Mark(ctx, name, value) })
+	return f.in.act(ctx, func(ctx context.Context) error { return f.Journal.Mark(ctx, name, value) })
 }
 
 func (f *faultyJournal) AddLines(ctx context.Context, refused []pipeline.Refusal, changed []pipeline.Change) error {
-	return f.in.act(ctx, func() error { return f.Journal.AddLines(ctx, refused, changed) })
+	return f.in.act(ctx, func(ctx context.Context) error { return f.Journal.AddLines(ctx, refused, changed) })
 }
 
 func (f *faultyJournal) Refusals(ctx context.Context, unit string) iter.Seq2[pipeline.Refusal, error] {
@@ -139,19 +158,19 @@ func guarded[L any](in *Injector, seq iter.Seq2[L, error]) iter.Seq2[L, error] {
 }
 
 func (f *faultyJournal) Refused(ctx context.Context, unit, key string) (out []pipeline.Refusal, err error) {
-	err = f.in.ask(ctx, func() (err error) { out, err = f.Journal.Refused(ctx, unit, key); return err })
+	err = f.in.ask(ctx, func(ctx context.Context) (err error) { out, err = f.Journal.Refused(ctx, unit, key); return err })
 	return out, err
 }
 
 func (f *faultyJournal) Changed(ctx context.Context, unit, key string) (out []pipeline.Change, err error) {
-	err = f.in.ask(ctx, func() (err error) { out, err = f.Journal.Changed(ctx, unit, key); return err })
+	err = f.in.ask(ctx, func(ctx context.Context) (err error) { out, err = f.Journal.Changed(ctx, unit, key); return err })
 	return out, err
 }
 
 func (f *faultyJournal) Release(ctx context.Context, unit string, keys []string) error {
-	return f.in.act(ctx, func() error { return f.Journal.Release(ctx, unit, keys) })
+	return f.in.act(ctx, func(ctx context.Context) error { return f.Journal.Release(ctx, unit, keys) })
 }
 
 func (f *faultyJournal) Accept(ctx context.Context, reasons []pipeline.Reason) error {
-	return f.in.act(ctx, func() error { return f.Journal.Accept(ctx, reasons) })
+	return f.in.act(ctx, func(ctx context.Context) error { return f.Journal.Accept(ctx, reasons) })
 }

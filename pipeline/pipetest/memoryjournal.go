@@ -166,7 +166,10 @@ func (j *MemoryJournal) apply(step pipeline.Step) {
 }
 
 // Advance moves a cursor by compare-and-set.
-func (j *MemoryJournal) Advance(_ context.Context, step pipeline.Step) error {
+func (j *MemoryJournal) Advance(ctx context.Context, step pipeline.Step) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	j.s.mu.Lock()
 	defer j.s.mu.Unlock()
 	if err := j.check(step); err != nil {
@@ -306,14 +309,18 @@ func (j *MemoryJournal) Changed(_ context.Context, unit, key string) ([]pipeline
 func (j *MemoryJournal) Release(_ context.Context, unit string, keys []string) error {
 	j.s.mu.Lock()
 	defer j.s.mu.Unlock()
+	j.s.release(unit, keys)
+	return nil
+}
+
+func (s *MemoryState) release(unit string, keys []string) {
 	kept := lines[pipeline.Refusal]{}
-	for _, r := range j.s.refused.list {
+	for _, r := range s.refused.list {
 		if r.Unit != unit || !slices.Contains(keys, r.Key) {
 			kept.add(refusalKey(r), r)
 		}
 	}
-	j.s.refused = kept
-	return nil
+	s.refused = kept
 }
 
 // Tallies counts refused records (not lines) and changes by unit and reason.

@@ -77,6 +77,7 @@ func CheckSink[R pipeline.Record](t T, c SinkCase[R]) {
 	t.Run("Cancel", s.cancel)
 	t.Run("Finish", s.finish)
 	t.Run("Delete", s.delete)
+	t.Run("Put", s.replay)
 	t.Run("Close", s.closing)
 }
 

@@ -181,6 +181,50 @@ func (s *sinkSuite[R]) delete(t T) {
 	s.arrived(t, target, left)
 }
 
+// replay puts records in that stand in the quarantine, twice.
+func (s *sinkSuite[R]) replay(t T) {
+	all, target := s.Records(t), s.Target(t)
+	e := all[0]
+	held := e.Records[:min(3, len(e.Records))]
+	rest := slices.Clone(all)
+	rest[0].Records = e.Records[len(held):]
+	src := s.memory(pipeline.Limits{Records: 3}, rest)
+	p := s.begin(t, target, src)
+	put, ok := p.sink.(pipeline.Putter[R])
+	if !ok {
+		t.Skip("no Putter")
+	}
+	p.rest(t, src, p.prepare(t, src, 1))
+	ctx := limited(t)
+	var lines []pipeline.Refusal
+	for _, r := range held {
+		lines = append(lines, pipeline.NewRefusal(e.Unit, r, "", pipeline.Orphan, "held back"))
+	}
+	must(t, p.journal.AddLines(ctx, lines, nil), "adding lines")
+	for range 2 {
+		out, err := put.Put(ctx, e.Unit, held)
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.Skip("no Putter")
+		}
+		must(t, err, "putting %d records in", len(held))
+		if out.Written != len(held) || len(out.Refused) > 0 {
+			t.Errorf("putting %d records in: %+v", len(held), out)
+		}
+	}
+	for _, r := range held {
+		refused, err := p.journal.Refused(ctx, e.Unit.ID(), r.Key())
+		must(t, err, "looking %.80q up in the quarantine", r.Key())
+		changed, err := p.journal.Changed(ctx, e.Unit.ID(), r.Key())
+		must(t, err, "looking %.80q up in the ledger", r.Key())
+		if len(refused) > 0 || len(changed) != 1 || changed[0].Reason != pipeline.Replayed {
+			t.Errorf("%.80q was put in; the quarantine says %+v, the ledger %+v", r.Key(), refused, changed)
+		}
+	}
+	p.finishLane(t)
+	p.kill(t)
+	s.arrived(t, target, all)
+}
+
 func (s *sinkSuite[R]) closing(t T) {
 	p := s.open(t, s.Target(t))
 	must(t, p.journal.Close(), "closing the journal")

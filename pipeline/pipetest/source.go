@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"sync"
 	"testing"
 
 	"outgrow/pipeline"
@@ -48,6 +47,7 @@ func CheckSource[R pipeline.Record](t T, c SourceCase[R]) {
 	t.Run("Resume", s.resume)
 	t.Run("Split", s.split)
 	t.Run("AtTheSameTime", s.together)
+	t.Run("Interleaved", s.interleaved)
 	t.Run("Break", s.breaks)
 	t.Run("Cancel", s.cancel)
 	t.Run("Abilities", s.abilities)
@@ -343,39 +343,5 @@ func (s *sourceSuite[R]) split(t T) {
 				s.same(t, u, all...)
 			}
 		}
-	}
-}
-
-// together reads every unit and part twice, all at the same time.
-func (s *sourceSuite[R]) together(t T) {
-	l := pipeline.Limits{Records: 2}
-	src, units := s.open(t, l)
-	ctx := limited(t)
-	type result struct {
-		unit  pipeline.Unit
-		parts []got[R]
-		errs  []error
-	}
-	var results []*result
-	var wg sync.WaitGroup
-	for _, u := range units {
-		parts := []pipeline.Part{{Unit: u}}
-		if sp, ok := src.(pipeline.Splitter); ok {
-			if cut, err := sp.Split(ctx, u, 4); err == nil && len(cut) > 0 {
-				parts = cut
-			}
-		}
-		for range 2 {
-			r := &result{unit: u, parts: make([]got[R], len(parts)), errs: make([]error, len(parts))}
-			results = append(results, r)
-			for i, p := range parts {
-				wg.Go(func() { r.parts[i], r.errs[i] = read(ctx, src, p, p.From, l) })
-			}
-		}
-	}
-	wg.Wait()
-	for _, r := range results {
-		must(t, errors.Join(r.errs...), "reading %s at the same time as others", r.unit.ID())
-		s.same(t, r.unit, r.parts...)
 	}
 }
