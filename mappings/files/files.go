@@ -22,6 +22,10 @@ const Uploads = "uploads"
 // provider, in bytes.
 const MaxName = 255
 
+// PartialPrefix begins the name of a file that outgrow has not finished yet. It
+// is nobody's content: readers pass over it.
+const PartialPrefix = ".outgrow-partial-"
+
 // windows matches an absolute path of Windows.
 var windows = regexp.MustCompile(`^([A-Za-z]:[\\/]|\\\\)`)
 
@@ -108,7 +112,7 @@ var table = []entry{
 	{".webui_secret_key", Never, "the secret key: give it as WEBUI_SECRET_KEY"},
 	{"lost+found", Never, "the file system's own"},
 	{".nfs*", Never, "the file system's own"},
-	{".outgrow-partial-*", Never, "left by an interrupted copy"},
+	{PartialPrefix + "*", Never, "left by an interrupted copy"},
 	{"l.data", Known, "the licence"},
 	{"audit.log*", Known, "the audit log of this instance"},
 	{"static", Known, "branding"},

@@ -1,0 +1,229 @@
+// Package files reads a DATA_DIR: the folders below it that hold what users and
+// functions made. A unit is one such folder, a record one regular file in it.
+// Nothing is changed: files are opened for reading only, where the system
+// allows it without touching their access time.
+//
+// Order and memory: files come in the order of their path, part by part (the
+// names of one folder bytewise, a folder's content at its place). Of each
+// folder at most Config.Window names are held at a time; a folder with more is
+// listed again for each further window. A cursor is the last path.
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	layout "outgrow/mappings/files"
+	"outgrow/pipeline"
+)
+
+// Config says what to read.
+type Config struct {
+	// Mount is the DATA_DIR as it is reached from here.
+	Mount string
+	// Include lists further entries of DATA_DIR to move, by their path below
+	// it: folders or single files.
+	Include []string
+	// Limits bounds a batch; its default is 256 files or 256 MiB.
+	Limits pipeline.Limits
+	// Window is how many names of one folder are held at a time for each part
+	// being read, 0 for 32768.
+	Window int
+	// Hash fills in SHA256 of every object that is read or got.
+	Hash bool
+	// Stable is the identity that the deployment is known by; "" takes the
+	// inode of the DATA_DIR.
+	Stable string
+}
+
+// Source reads a DATA_DIR. It is safe for concurrent use.
+type Source struct {
+	cfg Config
+}
+
+var (
+	_ pipeline.Source[*pipeline.Object] = (*Source)(nil)
+	_ pipeline.Getter[*pipeline.Object] = (*Source)(nil)
+	_ pipeline.Counter                  = (*Source)(nil)
+	_ pipeline.KeyLister                = (*Source)(nil)
+	_ pipeline.Splitter                 = (*Source)(nil)
+	_ pipeline.Identifier               = (*Source)(nil)
+	_ pipeline.Checker                  = (*Source)(nil)
+)
+
+// Errors that have a reason of their own.
+var (
+	ErrNotFolder = errors.New("not a folder")
+	ErrInclude   = errors.New("cannot be included")
+)
+
+// Open looks at the folder. It fails with exit code 3 when it cannot be read,
+// and with 2 when Include names what is moved already or must not be moved.
+func Open(_ context.Context, cfg Config) (*Source, error) {
+	if cfg.Window <= 0 {
+		cfg.Window = 32768
+	}
+	cfg.Limits = cfg.Limits.WithDefaults(256, 256<<20)
+	info, err := os.Stat(cfg.Mount)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s: %w", cfg.Mount, ErrNotFolder)
+	}
+	if err == nil {
+		// The content must be readable, too.
+		var f *os.File
+		if f, err = os.Open(cfg.Mount); err == nil {
+			_ = f.Close()
+		}
+	}
+	if err != nil {
+		return nil, pipeline.Environment("opening the data folder", err, "give the folder that holds uploads/ and cache/, readable to this user")
+	}
+	for i, name := range cfg.Include {
+		name = path.Clean(filepath.ToSlash(name))
+		cfg.Include[i] = name
+		if err := checkInclude(cfg.Mount, name, append(layout.Units(), cfg.Include[:i]...)); err != nil {
+			return nil, pipeline.Usage("including "+name, err, "name an entry of the data folder that plan lists as not moved")
+		}
+	}
+	return &Source{cfg: cfg}, nil
+}
+
+func checkInclude(mount, name string, taken []string) error {
+	if !filepath.IsLocal(name) || name == "." {
+		return fmt.Errorf("it is not below the data folder: %w", ErrInclude)
+	}
+	if layout.Classify(name) == layout.Never {
+		return fmt.Errorf("it must not be copied (%s): %w", layout.Reason(name), ErrInclude)
+	}
+	for _, t := range taken {
+		if name == t || strings.HasPrefix(name, t+"/") {
+			return fmt.Errorf("it is moved already with %s: %w", t, ErrInclude)
+		}
+		if strings.HasPrefix(t, name+"/") {
+			return fmt.Errorf("it holds %s, which is moved already; name what else is in it: %w", t, ErrInclude)
+		}
+	}
+	_, err := os.Lstat(filepath.Join(mount, name))
+	return err
+}
+
+// Close has nothing to close.
+func (s *Source) Close() error { return nil }
+
+// Units lists the folders that are there, with their exact number of files and
+// bytes at this moment.
+func (s *Source) Units(ctx context.Context) ([]pipeline.Unit, error) {
+	var units []pipeline.Unit
+	for _, name := range slices.Concat(layout.Units(), s.cfg.Include) {
+		sum, err := s.sum(ctx, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		units = append(units, pipeline.Unit{Lane: pipeline.Files, Name: name, Records: sum.files, Bytes: sum.bytes})
+	}
+	return units, nil
+}
+
+// Read yields the part's files. What cannot be moved (a name that is too long
+// or not UTF-8, a file that may not be read, a link that leads elsewhere) is in
+// Refused. A unit that is not there any more has no files.
+func (s *Source) Read(ctx context.Context, part pipeline.Part, after pipeline.Cursor) iter.Seq2[pipeline.Batch[*pipeline.Object], error] {
+	return func(yield func(pipeline.Batch[*pipeline.Object], error) bool) {
+		if after == "" {
+			after = part.From
+		}
+		b := pipeline.Batch[*pipeline.Object]{Part: part, Prev: after}
+		stopped, held := false, int64(0)
+		flush := func() bool {
+			full := b
+			b, held = pipeline.Batch[*pipeline.Object]{Part: part, Prev: full.Next}, 0
+			stopped = !yield(full, nil)
+			return !stopped
+		}
+		w, err := s.open(part.Unit.Name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		if err == nil {
+			defer w.close()
+			w.after, w.to = decode(after), decode(part.To)
+			err = w.walk(ctx, func(e entry) (bool, error) {
+				o, refused, err := w.object(ctx, part.Unit, e)
+				if err != nil || o == nil && refused == nil {
+					return err == nil, err
+				}
+				b.Read++
+				if refused != nil {
+					b.Refused = append(b.Refused, *refused)
+				} else {
+					b.Records = append(b.Records, o)
+					b.Bytes += max(o.Bytes, 1)
+					held += int64(o.Size())
+				}
+				b.Next = encode(e.rel)
+				if b.Read >= s.cfg.Limits.Records || max(b.Bytes, held) >= s.cfg.Limits.Bytes {
+					return flush(), nil
+				}
+				return true, nil
+			})
+		}
+		if stopped {
+			return
+		}
+		if err != nil {
+			yield(pipeline.Batch[*pipeline.Object]{Part: part, Prev: b.Prev}, classify("listing "+part.Unit.Name, err))
+			return
+		}
+		if b.Read > 0 {
+			flush()
+		}
+	}
+}
+
+// Get gives those of the named files that are there and can be read.
+func (s *Source) Get(ctx context.Context, unit pipeline.Unit, keys []string) (map[string]*pipeline.Object, error) {
+	out := make(map[string]*pipeline.Object, len(keys))
+	w, err := s.open(unit.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return out, nil
+	}
+	if err != nil {
+		return nil, classify("opening "+unit.Name, err)
+	}
+	defer w.close()
+	for _, key := range keys {
+		if err := ctx.Err(); err != nil {
+			return nil, context.Cause(ctx)
+		}
+		rel, ok := w.relative(key)
+		if !ok {
+			continue
+		}
+		info, err := w.root.Lstat(rel)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() {
+			continue
+		}
+		if err != nil {
+			return nil, classify("looking at "+key, err)
+		}
+		o, _, err := w.object(ctx, unit, entry{rel: rel, mode: info.Mode()})
+		if err != nil {
+			return nil, err
+		}
+		if o != nil {
+			out[key] = o
+		}
+	}
+	return out, nil
+}

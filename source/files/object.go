@@ -1,0 +1,233 @@
+package files
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	layout "outgrow/mappings/files"
+	"outgrow/pipeline"
+)
+
+// ErrChanged is what a reader ends with when the file changed under it. It is
+// transient: the file is to be read again from its start.
+var ErrChanged = errors.New("the file changed while it was read")
+
+// object makes a record of an entry, or refuses it. Both are nil for what is no
+// record: a file that is gone since, a socket or a device.
+func (w *walker) object(ctx context.Context, unit pipeline.Unit, e entry) (*pipeline.Object, *pipeline.Refusal, error) {
+	reason, detail, info, err := w.inspect(e)
+	if err != nil || reason == special || info == nil && reason == "" {
+		return nil, nil, err
+	}
+	o := &pipeline.Object{Name: w.name(e.rel)}
+	if info != nil {
+		o.Bytes, o.ModTime = info.Size(), info.ModTime()
+	}
+	if reason != "" {
+		o.Name = key(o.Name)
+		r := pipeline.NewRefusal(unit, o, "", reason, detail)
+		return nil, &r, nil
+	}
+	// Open outlives the walker: it opens the root itself.
+	s, name, rel := w.s, w.unit, e.rel
+	o.Open = func(context.Context) (io.ReadCloser, error) {
+		w, err := s.open(name)
+		if err != nil {
+			return nil, classify("opening "+o.Name, err)
+		}
+		defer w.close()
+		return w.reader(rel)
+	}
+	if w.s.cfg.Hash {
+		sum, err := Hash(ctx, o)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		o.SHA256 = sum
+	}
+	return o, nil, nil
+}
+
+// key is the name, or the name with \xff escapes when it is not UTF-8 and so no
+// key that can be stored everywhere.
+func key(name string) string {
+	if utf8.ValidString(name) {
+		return name
+	}
+	return strings.Trim(fmt.Sprintf("%q", name), `"`)
+}
+
+// special marks what is neither file nor folder nor link.
+const special pipeline.Reason = "special-file"
+
+// inspect finds out whether an entry can be moved; info is nil when it is gone.
+func (w *walker) inspect(e entry) (reason pipeline.Reason, detail string, info fs.FileInfo, err error) {
+	if e.err != nil {
+		return pipeline.Unreadable, "the folder may not be listed", nil, nil
+	}
+	link := e.mode&fs.ModeSymlink != 0
+	if link {
+		// Followed only inside the unit's folder.
+		info, err = w.root.Stat(e.rel)
+	} else {
+		info, err = w.root.Lstat(e.rel)
+	}
+	switch {
+	case link && err != nil:
+		return pipeline.Unreadable, "a link that leads out of the folder, or nowhere, is not followed", nil, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return "", "", nil, nil
+	case errors.Is(err, fs.ErrPermission):
+		return pipeline.Unreadable, "it may not be looked at", nil, nil
+	case err != nil:
+		return "", "", nil, classify("looking at "+w.name(e.rel), err)
+	case link && info.IsDir():
+		return pipeline.Unreadable, "a link to a folder is not followed", info, nil
+	case !info.Mode().IsRegular():
+		return special, "neither a file nor a folder", info, nil
+	case !utf8.ValidString(e.rel):
+		return pipeline.Invalid, "the name is not UTF-8", info, nil
+	case len(path.Base(e.rel)) > layout.MaxName:
+		return pipeline.TooLong, fmt.Sprintf("the name has %d bytes, more than %d", len(path.Base(e.rel)), layout.MaxName), info, nil
+	}
+	if err := w.access(e.rel, info); errors.Is(err, fs.ErrPermission) {
+		return pipeline.Unreadable, "it may not be read", info, nil
+	}
+	return "", "", info, nil
+}
+
+// access tells by the mode alone whether the file is plainly closed to this
+// user, and tries to open it only then.
+func (w *walker) access(rel string, info fs.FileInfo) error {
+	if info.Mode().Perm()&0o444 == 0o444 {
+		return nil
+	}
+	f, err := openQuietly(w.root, rel)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// reader opens a file and watches it.
+func (w *walker) reader(rel string) (io.ReadCloser, error) {
+	f, err := openQuietly(w.root, rel)
+	if err != nil {
+		return nil, classify("opening "+w.name(rel), err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w", w.name(rel), ErrChanged)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return &watched{f: f, size: info.Size(), mtime: info.ModTime()}, nil
+}
+
+// watched is a file that must be at its end what it was at its beginning.
+type watched struct {
+	f     *os.File
+	size  int64
+	mtime time.Time
+	read  int64
+}
+
+func (r *watched) Read(p []byte) (int, error) {
+	n, err := r.f.Read(p)
+	r.read += int64(n)
+	if !errors.Is(err, io.EOF) {
+		if err != nil {
+			err = classify("reading", err)
+		}
+		return n, err
+	}
+	info, serr := r.f.Stat()
+	switch {
+	case serr != nil:
+		return n, classify("reading", serr)
+	case r.read != r.size || info.Size() != r.size || !info.ModTime().Equal(r.mtime):
+		return n, pipeline.Transient(ErrChanged)
+	}
+	return n, io.EOF
+}
+
+func (r *watched) Close() error { return r.f.Close() }
+
+// Hash reads the object and gives the SHA-256 of its content in lower-case
+// hexadecimal.
+func Hash(ctx context.Context, o *pipeline.Object) (string, error) {
+	r, err := o.Open(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close() //nolint:errcheck // only read
+	h := sha256.New()
+	buf := make([]byte, 256<<10)
+	for {
+		if err := ctx.Err(); err != nil {
+			return "", context.Cause(ctx)
+		}
+		n, err := r.Read(buf)
+		h.Write(buf[:n])
+		if errors.Is(err, io.EOF) {
+			return hex.EncodeToString(h.Sum(nil)), nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+}
+
+// Equal compares two objects by size and by content; it reads both. It is what
+// verification compares records with.
+func Equal(ctx context.Context, _ pipeline.Unit, want, got *pipeline.Object) ([]pipeline.Field, error) {
+	sums := [2]string{want.SHA256, got.SHA256}
+	for i, o := range []*pipeline.Object{want, got} {
+		if sums[i] != "" {
+			continue
+		}
+		sum, err := Hash(ctx, o)
+		if errors.Is(err, fs.ErrNotExist) {
+			return []pipeline.Field{{Got: "", Detail: o.Name + " was removed while it was compared"}}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		sums[i] = sum
+	}
+	if sums[0] == sums[1] {
+		return nil, nil
+	}
+	if want.Bytes != got.Bytes {
+		return []pipeline.Field{{Column: "content", Got: sums[1], Detail: fmt.Sprintf("%d bytes instead of %d", got.Bytes, want.Bytes)}}, nil
+	}
+	return []pipeline.Field{{Column: "content", Got: sums[1], Detail: "as long, but not the same bytes"}}, nil
+}
+
+// classify tells a failing disk or mount from one that may come back.
+func classify(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("%s: %w", op, err)
+	if errors.Is(err, syscall.ESTALE) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.ETIMEDOUT) {
+		return pipeline.Transient(err)
+	}
+	return err
+}
