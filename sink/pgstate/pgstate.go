@@ -64,6 +64,9 @@ func Open(ctx context.Context, pool *pgxpool.Pool, lane pipeline.Lane, fallback 
 func (s *Store) Exists(ctx context.Context) (bool, error) {
 	var has bool
 	err := s.pool.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", s.prefix+"run").Scan(&has)
+	if pg.HasCode(err, "42501") { // a schema that this role may not look into
+		return false, nil
+	}
 	return has, pg.Classify("looking for outgrow's state", err)
 }
 
