@@ -172,6 +172,9 @@ func (p *process[R]) prepare(t T, src *Memory[R], n int) []pipeline.Progress {
 			have, err = p.journal.Parts(ctx, u)
 			must(t, err, "reading the parts of %s", u.ID())
 		}
+		if len(have) == 0 {
+			t.Fatalf("%s has no parts: Parts must give nil before Fix, and what was fixed after it", u.ID())
+		}
 		all = append(all, have...)
 	}
 	return all
