@@ -40,6 +40,9 @@ type catalog struct {
 	arrays      bool          // embedding_metadata_array holds something
 	maxSeq      int64         // highest seq_id of the queue
 	pageBytes   int64         // size of the database
+	// value is the expression for the one value that a row of
+	// embedding_metadata (as m) has; a boolean becomes a blob of one byte.
+	value string
 }
 
 // loadCatalog reads everything but the records. Memory is a few hundred bytes a
@@ -116,6 +119,12 @@ func loadCatalog(ctx context.Context, db *sql.DB) (*catalog, error) {
 	}
 	if err := c.loadQueue(ctx, db); err != nil {
 		return nil, fmt.Errorf("reading the queue: %w", err)
+	}
+	c.value = "coalesce(m.string_value, m.int_value, m.float_value)"
+	if cols, err = columns(ctx, db, "embedding_metadata"); err != nil {
+		return nil, err
+	} else if cols["bool_value"] {
+		c.value = "coalesce(m.string_value, m.int_value, m.float_value, iif(m.bool_value IS NULL, NULL, iif(m.bool_value, x'01', x'00')))"
 	}
 	if cols, err = columns(ctx, db, "embedding_metadata_array"); err == nil && len(cols) > 0 {
 		_, c.arrays, err = one(ctx, db, "SELECT 1 FROM embedding_metadata_array LIMIT 1")

@@ -53,14 +53,15 @@ func stateOfSegment(dir string) (s segmentState, err error) {
 	return s, nil
 }
 
-// segment reads vectors of an HNSW segment by position; it holds no vector.
+// segment reads vectors of an HNSW segment by position; it holds none of them.
 type segment struct {
-	data, length *os.File
-	dim          int
-	used         int64 // slots in use, deleted ones included
-	stride       int64 // size_data_per_element
-	vectorAt     int64 // offsetData
-	labelAt      int64 // label_offset
+	data     *os.File
+	lengths  []float32 // of the original vectors, by slot; nil unless they are stored normalised
+	dim      int
+	used     int64 // slots in use, deleted ones included
+	stride   int64 // size_data_per_element
+	vectorAt int64 // offsetData
+	labelAt  int64 // label_offset
 }
 
 // openSegment reads the header and opens the data. cosine tells that the
@@ -87,14 +88,8 @@ func openSegment(dir string, cosine bool) (*segment, error) {
 	if err == nil && (s.used > math.MaxUint32 || st.Size() < s.used*s.stride) {
 		err = fmt.Errorf("%w: %s has %d bytes, the header says %d slots of %d", errSegment, fileData, st.Size(), s.used, s.stride)
 	}
-	if err == nil && cosine && s.used > 0 {
-		s.length, err = os.Open(filepath.Join(dir, fileLength))
-		err = missingIsDamage(err)
-		if err == nil {
-			if st, err = s.length.Stat(); err == nil && st.Size() < 4*s.used {
-				err = fmt.Errorf("%w: %s has %d bytes for %d slots", errSegment, fileLength, st.Size(), s.used)
-			}
-		}
+	if err == nil && cosine {
+		s.lengths, err = readLengths(filepath.Join(dir, fileLength), s.used)
 	}
 	if err != nil {
 		s.Close()
@@ -114,9 +109,20 @@ func (s *segment) Close() {
 	if s.data != nil {
 		s.data.Close()
 	}
-	if s.length != nil {
-		s.length.Close()
+}
+
+// readLengths reads the length of the vector in each slot.
+func readLengths(path string, slots int64) ([]float32, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, missingIsDamage(err)
 	}
+	defer f.Close()
+	b := make([]byte, 4*slots)
+	if err := readAt(f, b, 0); err != nil {
+		return nil, err
+	}
+	return decodeVector(b, 1), nil
 }
 
 // labelSlot says that the record with this label is in this slot.
@@ -167,29 +173,38 @@ func slotOf(list []labelSlot, label uint64) (uint32, bool) {
 	return list[i].slot, true
 }
 
-// vector reads the vector of a slot as it was before the index normalised it:
-// for cosine the product in float32 of what is stored and its length. buf is
-// for reuse and is returned.
-func (s *segment) vector(slot int64, buf []byte) ([]float32, []byte, error) {
-	n := 4 * s.dim
-	if cap(buf) < n+4 {
-		buf = make([]byte, n+4)
-	}
-	buf = buf[:n]
-	if err := readAt(s.data, buf, slot*s.stride+s.vectorAt); err != nil {
-		return nil, buf, err
-	}
-	v := decodeVector(buf)
-	if s.length != nil {
-		if err := readAt(s.length, buf[:4], 4*slot); err != nil {
-			return nil, buf, err
+// vectorChunk is how much of data_level0.bin is read at once.
+const vectorChunk = 256 << 10
+
+// vectors reads the vectors of slots, which must be sorted, as they were before
+// the index normalised them: for cosine the product in float32 of what is stored
+// and its length. buf is for reuse and is returned.
+func (s *segment) vectors(slots []place, buf []byte, take func(i int, v []float32)) ([]byte, error) {
+	for from := 0; from < len(slots); {
+		to := from + 1
+		for to < len(slots) && slots[to]-slots[to-1] <= 2 && int64(slots[to]-slots[from]+1)*s.stride <= vectorChunk {
+			to++
 		}
-		length := math.Float32frombits(binary.LittleEndian.Uint32(buf))
-		for i := range v {
-			v[i] *= length
+		// From the first vector to the end of the last one.
+		n := int64(slots[to-1]-slots[from])*s.stride + int64(4*s.dim)
+		if int64(cap(buf)) < n {
+			buf = make([]byte, max(n, min(vectorChunk, s.used*s.stride)))
 		}
+		buf = buf[:n]
+		if err := readAt(s.data, buf, int64(slots[from])*s.stride+s.vectorAt); err != nil {
+			return buf, err
+		}
+		for i := from; i < to; i++ {
+			length := float32(1)
+			if s.lengths != nil {
+				length = s.lengths[slots[i]]
+			}
+			at := int64(slots[i]-slots[from]) * s.stride
+			take(i, decodeVector(buf[at:at+int64(4*s.dim)], length))
+		}
+		from = to
 	}
-	return v, buf, nil
+	return buf, nil
 }
 
 // readAt reads all of b; a file that ends before is damage.
@@ -201,11 +216,13 @@ func readAt(f *os.File, b []byte, at int64) error {
 	return err
 }
 
-// decodeVector copies float32 values, little endian.
-func decodeVector(b []byte) []float32 {
+// decodeVector gives float32 values, stored little endian, times length.
+// (Times 1 is the value itself, also for infinities and signed zeros.)
+func decodeVector(b []byte, length float32) []float32 {
 	v := make([]float32, len(b)/4)
 	for i := range v {
-		v[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
+		v[i] = math.Float32frombits(binary.LittleEndian.Uint32(b)) * length
+		b = b[4:]
 	}
 	return v
 }
