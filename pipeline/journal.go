@@ -112,3 +112,9 @@ type Journal interface {
 	// Close releases the lock.
 	Close() error
 }
+
+// Peeker is a journal that tells of its run without beginning one.
+type Peeker interface {
+	// Peek gives the run as it was first begun, nil when there is none.
+	Peek(ctx context.Context) (*Run, error)
+}

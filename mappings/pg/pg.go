@@ -124,3 +124,8 @@ func Pooler(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
 	}
 	return pid != c.Conn().PgConn().PID(), nil
 }
+
+// FingerprintOf is [Fingerprint] bound to a pool.
+func FingerprintOf(pool *pgxpool.Pool) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) { return Fingerprint(ctx, pool) }
+}

@@ -1,3 +1,5 @@
+//go:build linux
+
 package files
 
 import (
@@ -175,25 +177,31 @@ func rows(list ...FileRow) iter.Seq2[FileRow, error] {
 
 func TestCrossCheck(t *testing.T) {
 	dir := tree(t, map[string]string{"uploads/1_a.txt": "abc", "uploads/2_b.txt": "abc", "uploads/3_c.txt": "abc", "uploads/marker_output/x": "1"})
-	list, err := CrossCheck(t.Context(), dir, rows(
+	cross, err := CrossCheck(t.Context(), dir, rows(
 		FileRow{ID: "1", Path: "/app/backend/data/uploads/1_a.txt", Size: 3},
 		FileRow{ID: "2", Path: `C:\data\uploads\2_b.txt`, Size: 4},
-		FileRow{ID: "4", Path: "s3://bucket/pre/4_d.txt"},
+		FileRow{ID: "4", Path: "s3://bucket/pre/4_d.txt", Created: time.Now().Add(time.Hour)},
 		FileRow{ID: "5"}, FileRow{ID: "6", Path: "/etc/hostname"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, f := range list {
+	for _, f := range cross.Findings {
 		got = append(got, fmt.Sprint(f.Severity, " ", f.Reason, " ", f.Key))
 	}
 	want := []string{"note size 2", "warn missing-file 4", "warn missing-file 6", "note no-row uploads/3_c.txt", "note no-row uploads/marker_output/x"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
-	list, err = CrossCheck(t.Context(), t.TempDir(), rows(FileRow{ID: "1", Path: "uploads/a"}))
-	if err != nil || len(list) != 1 || list[0].Reason != pipeline.MissingFile {
-		t.Errorf("without uploads: %+v, %v", list, err)
+	if cross.Missing != 2 || cross.Strays != 2 || time.Since(cross.Newest) > time.Hour {
+		t.Errorf("counted %d missing, %d strays, newest %v", cross.Missing, cross.Strays, cross.Newest)
+	}
+	if n, m := cross.MissingAfter(cross.Newest), cross.StraysAfter(cross.Newest.Add(-time.Hour)); n != 1 || m != 2 {
+		t.Errorf("%d missing after the newest upload, %d strays of the last hour", n, m)
+	}
+	cross, err = CrossCheck(t.Context(), t.TempDir(), rows(FileRow{ID: "1", Path: "uploads/a"}))
+	if err != nil || len(cross.Findings) != 1 || cross.Findings[0].Reason != pipeline.MissingFile || !cross.Newest.IsZero() {
+		t.Errorf("without uploads: %+v, %v", cross, err)
 	}
 	boom := errors.New("boom")
 	if _, err := CrossCheck(t.Context(), dir, func(yield func(FileRow, error) bool) { yield(FileRow{}, boom) }); !errors.Is(err, boom) {

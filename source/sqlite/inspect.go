@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"strings"
 	"time"
 
 	"outgrow/pipeline"
@@ -249,50 +248,6 @@ func (s *Source) IDs(ctx context.Context, table string) iter.Seq2[string, error]
 				return
 			}
 			if !yield(asText(v[0]), nil) {
-				return
-			}
-		}
-	}
-}
-
-// FileRow is what the files lane needs of a row of table file.
-type FileRow struct {
-	ID, Path, Filename, Hash string
-	HasPath                  bool  // false when path is NULL or empty: the file is text without a file
-	Size                     int64 // meta.size in bytes, -1 when it is not there
-}
-
-// FileRows lists table file.
-func (s *Source) FileRows(ctx context.Context) iter.Seq2[FileRow, error] {
-	return func(yield func(FileRow, error) bool) {
-		t, err := s.readable("file")
-		if err != nil {
-			yield(FileRow{}, err)
-			return
-		}
-		columns := []string{}
-		for _, c := range []string{"path", "filename", "hash"} {
-			if t.has(c) {
-				columns = append(columns, "+"+ident(c))
-			} else {
-				columns = append(columns, "NULL") // before the release that added it
-			}
-		}
-		size := "NULL"
-		if t.has("meta") {
-			size = jsonText("meta", "$.size")
-		}
-		for v, err := range s.scan(ctx, t, "+id, "+strings.Join(columns, ", ")+", "+size, "") {
-			if err != nil {
-				yield(FileRow{}, err)
-				return
-			}
-			r := FileRow{ID: asText(v[0]), Path: asText(v[1]), Filename: asText(v[2]), Hash: asText(v[3]), Size: -1}
-			r.HasPath = r.Path != ""
-			if n, ok := v[4].(int64); ok {
-				r.Size = n
-			}
-			if !yield(r, nil) {
 				return
 			}
 		}
