@@ -201,12 +201,17 @@ func lookup[T any](ctx context.Context, s *Store, table, cols, unit, key string,
 
 // Release takes keys of a unit out of the quarantine.
 func (s *Store) Release(ctx context.Context, unit string, keys []string) error {
+	return pg.Classify("releasing from the quarantine", pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.ReleaseTx(ctx, tx, unit, keys) }))
+}
+
+// ReleaseTx is Release inside the transaction that writes the records.
+func (s *Store) ReleaseTx(ctx context.Context, tx pgx.Tx, unit string, keys []string) error {
 	hs := make([][]byte, len(keys))
 	for i, k := range keys {
 		hs[i] = hash(k)
 	}
-	_, err := s.pool.Exec(ctx, "DELETE FROM "+s.t("quarantine")+" WHERE lane = $1 AND unit = $2 AND keyhash = ANY ($3)", s.lane, unit, hs)
-	return pg.Classify("releasing from the quarantine", err)
+	_, err := tx.Exec(ctx, "DELETE FROM "+s.t("quarantine")+" WHERE lane = $1 AND unit = $2 AND keyhash = ANY ($3)", s.lane, unit, hs)
+	return err
 }
 
 // Tallies counts the lines by unit and reason.
