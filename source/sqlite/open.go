@@ -125,7 +125,7 @@ func (s *Source) connect(ctx context.Context, name string) error {
 		return openError(s.path, err)
 	}
 	s.db = db
-	setup := []string{"PRAGMA busy_timeout = 10000"} // milliseconds
+	setup := []string{"PRAGMA busy_timeout = 10000", "PRAGMA temp_store = memory"} // milliseconds
 	if s.mode == Stopped {
 		setup = append(setup, "PRAGMA locking_mode = exclusive") // before anything is read
 	}
@@ -175,22 +175,24 @@ func (s *Source) Close() error {
 }
 
 // dsn says how SQLite opens the file. All of it was measured with SQLite
-// 3.54.1: a database in WAL mode is opened with heap memory for the wal-index
-// when it is stopped, but an empty or missing -wal would be removed or created
-// by that, so immutable is what fits then (it ignores a -wal that has frames).
-// The locking mode must be set before the first statement that reads.
+// 3.54.1: a stopped database in WAL mode is read with the wal-index in heap
+// memory, for which there must be a -wal; without frames immutable fits, which
+// ignores a -wal.
 func dsn(path string, m Mode, u usage, frames int64) string {
 	q := "mode=ro"
 	switch {
 	case m == Stopped && frames == 0:
-		q += "&immutable=1"
+		q += "&immutable=1&vfs=" + vfsNoLocks
 	case m == Stopped:
-		q += "&vfs=unix-none"
+		q += "&vfs=" + vfsNoLocks
 	case m == Live && u.shmLocked:
-		q += "&readonly_shm=1"
+		q += "&readonly_shm=1&vfs=" + vfsLocking
+	case m == Live:
+		// Said to be live, but the application has no connection open at this
+		// moment: SQLite has to make the -shm, and a -wal if there is none.
+	default:
+		q += "&vfs=" + vfsLocking
 	}
-	// Else nobody has a wal-index (the application has no connection open at
-	// this moment): SQLite makes one, or locks the database file.
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: q}).String()
 }
 

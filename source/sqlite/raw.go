@@ -32,6 +32,9 @@ func (e *sqliteError) Error() string { return fmt.Sprintf("%s (SQLite %d)", e.te
 
 // openDatabase opens a URI for reading.
 func openDatabase(uri string) (*database, error) {
+	if err := registerVFS(); err != nil {
+		return nil, err
+	}
 	d := &database{tls: libc.NewTLS()}
 	name, err := libc.CString(uri)
 	if err != nil {
