@@ -45,7 +45,7 @@ func (s *journalSuite) marks(t T) {
 	have, err := j.Marked(ctx)
 	must(t, err, "reading marks")
 	if !reflect.DeepEqual(have, want) {
-		t.Errorf("marks %.300v, want %.300v", have, want)
+		t.Errorf("marks %s, want %s", brief(have), brief(want))
 	}
 	have["added by the caller"] = "1"
 	if again, _ := j.Marked(ctx); !reflect.DeepEqual(again, want) {

@@ -157,11 +157,21 @@ func differences[R pipeline.Record](want, got []R, equal func(want, got R) bool)
 }
 
 func show(r pipeline.Record) string {
-	if row, ok := r.(*pipeline.Row); ok {
-		return fmt.Sprintf("%#v", row.Values)
+	switch r := r.(type) {
+	case *pipeline.Row:
+		return fmt.Sprintf("%#v", r.Values)
+	case *pipeline.Vector:
+		text := "none"
+		if r.Text != nil {
+			text = fmt.Sprintf("%.60q", *r.Text)
+		}
+		return fmt.Sprintf("text %s, metadata %s, embedding %v", text, r.Metadata, r.Embedding)
 	}
 	return fmt.Sprintf("%+v", reflect.Indirect(reflect.ValueOf(r)))
 }
+
+// brief prints a value in a few words.
+func brief(v any) string { return fmt.Sprintf("%.300s", fmt.Sprintf("%+q", fmt.Sprintf("%+v", v))) }
 
 // limited gives a ctx that ends when a check hangs.
 func limited(t testing.TB) context.Context {

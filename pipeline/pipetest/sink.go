@@ -306,7 +306,7 @@ func (s *sinkSuite[R]) write(t T) {
 		n += len(e.Records)
 	}
 	if out.Written != n || len(out.Refused) > 0 {
-		t.Errorf("the outcomes sum up to %d written and %d refused of %d: %.500v", out.Written, len(out.Refused), n, out.Refused)
+		t.Errorf("the outcomes sum up to %d written and %d refused of %d: %s", out.Written, len(out.Refused), n, brief(out.Refused))
 	}
 	s.journaled(t, p.journal, s.Records(t))
 	p.kill(t)
