@@ -34,27 +34,16 @@ func (s *Sink) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.Fin
 		return nil, err
 	}
 	out = append(out, more...)
-	if !f.table {
-		return out, nil
-	}
-	marks, err := s.journal.Marked(ctx)
-	if err != nil || marks["complete"] != "" {
-		return out, err
-	}
-	written, err := s.written(ctx)
+	u, err := s.usage(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var rows int64
-	if err := s.pool.QueryRow(ctx, "SELECT count(*) FROM "+s.table).Scan(&rows); err != nil {
-		return nil, pg.Classify("counting document_chunk", err)
-	}
 	switch {
-	case rows <= written:
-	case s.cfg.Replace && written == 0:
-		out = append(out, pipeline.Finding{Severity: pipeline.Warn, Reason: InUse, Text: fmt.Sprintf("%d records of document_chunk will be deleted (--replace)", rows), Count: rows})
-	default:
-		out = append(out, pipeline.Finding{Severity: pipeline.Refuse, Reason: InUse, Text: fmt.Sprintf("%v: %d of %d", ErrInUse, rows-written, rows), Fix: inUseFix, Count: rows - written})
+	case s.cfg.Replace && u.rows > 0:
+		out = append(out, pipeline.Finding{Severity: pipeline.Warn, Reason: InUse, Count: u.rows,
+			Text: fmt.Sprintf("--replace deletes the %d records of document_chunk, unless this very run is under way", u.rows)})
+	case u.foreign > 0 && !u.complete:
+		out = append(out, pipeline.Finding{Severity: pipeline.Refuse, Reason: InUse, Text: fmt.Sprintf("%v: %d of %d", ErrInUse, u.foreign, u.rows), Fix: inUseFix, Count: u.foreign})
 	}
 	return out, nil
 }

@@ -15,7 +15,8 @@ import (
 	"outgrow/pipeline"
 )
 
-const markPrefix = "index:"
+// markPrefix begins the marks of what is away, as in the row lane.
+const markPrefix = "without:index:"
 
 // takeIndexes drops the plain indexes of the table and writes what rebuilds
 // them into marks, with those of Open WebUI's that are missing. Unique indexes
@@ -28,7 +29,7 @@ func (s *Sink) takeIndexes(ctx context.Context, tx pgx.Tx, f facts, marks map[st
 		if !x.Plain || x.Expression && !slow && x.Name != vectors.TextIndex {
 			continue
 		}
-		if err := s.journal.MarkTx(ctx, tx, markPrefix+x.Name, x.Def); err != nil {
+		if err := s.store.MarkTx(ctx, tx, markPrefix+x.Name, x.Def); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, "DROP INDEX "+pg.Ident(s.schema, x.Name)); err != nil {
@@ -37,7 +38,7 @@ func (s *Sink) takeIndexes(ctx context.Context, tx pgx.Tx, f facts, marks map[st
 	}
 	for _, name := range []string{vectors.CollectionIndex, vectors.TextIndex} {
 		if !there[name] && marks[markPrefix+name] == "" {
-			if err := s.journal.MarkTx(ctx, tx, markPrefix+name, s.layout.CreateIndex(name)); err != nil {
+			if err := s.store.MarkTx(ctx, tx, markPrefix+name, s.layout.CreateIndex(name)); err != nil {
 				return err
 			}
 		}
@@ -48,7 +49,7 @@ func (s *Sink) takeIndexes(ctx context.Context, tx pgx.Tx, f facts, marks map[st
 // Finish puts the indexes back, makes the vector index where Open WebUI would
 // at its next start, analyzes the table and marks the lane as complete.
 func (s *Sink) Finish(ctx context.Context, step func(string)) (pipeline.Outcome, error) {
-	marks, err := s.journal.Marked(ctx)
+	marks, err := s.store.Marked(ctx)
 	if err != nil {
 		return pipeline.Outcome{}, err
 	}
@@ -74,7 +75,7 @@ func (s *Sink) Finish(ctx context.Context, step func(string)) (pipeline.Outcome,
 	if _, err := s.pool.Exec(ctx, "ANALYZE "+s.table); err != nil {
 		return pipeline.Outcome{}, pg.Classify("analyzing "+vectors.Table, err)
 	}
-	return pipeline.Outcome{}, s.journal.Mark(ctx, "complete", time.Now().UTC().Format(time.RFC3339))
+	return pipeline.Outcome{}, s.store.Mark(ctx, "complete", time.Now().UTC().Format(time.RFC3339))
 }
 
 // build makes an index and removes its mark in one transaction. When the
@@ -111,7 +112,7 @@ func (s *Sink) buildWith(ctx context.Context, name, ddl string, rows int64, size
 				return err
 			}
 		}
-		return s.journal.MarkTx(ctx, tx, markPrefix+name, "")
+		return s.store.MarkTx(ctx, tx, markPrefix+name, "")
 	})
 }
 

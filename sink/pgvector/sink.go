@@ -2,7 +2,7 @@
 // pgvector client reads (VECTOR_DB=pgvector). A batch, its cursor and its
 // quarantine and ledger lines are one transaction. The secondary indexes are
 // taken away for the load and put back by Finish; what is away stands in the
-// journal's marks "index:NAME" until it is back.
+// journal's marks "without:index:NAME" until it is back.
 package pgvector
 
 import (
@@ -35,7 +35,8 @@ type Config struct {
 	Schema  string
 	Log     *slog.Logger // may be nil
 	Writers int          // batches written at the same time; 0 means 2
-	// Replace lets Prepare empty a table that is in use.
+	// Replace lets the journal's Begin empty the table and forget a run, unless
+	// it is this very run under way.
 	Replace bool
 	// RowsHere: the row lane runs as well.
 	RowsHere bool
@@ -43,12 +44,12 @@ type Config struct {
 
 // Sink is the writer. It is safe for concurrent use.
 type Sink struct {
-	cfg     Config
-	layout  vectors.PGLayout
-	pool    *pgxpool.Pool
-	journal *pgstate.Store
-	schema  string // where the table stands
-	table   string // quoted, with its schema
+	cfg    Config
+	layout vectors.PGLayout
+	pool   *pgxpool.Pool
+	store  *pgstate.Store
+	schema string // where the table stands
+	table  string // quoted, with its schema
 
 	mu       sync.Mutex
 	prepared bool
@@ -97,19 +98,19 @@ func (s *Sink) locate(ctx context.Context) error {
 	}
 	var err error
 	s.schema, s.table = *schema, pg.Ident(*schema, vectors.Table)
-	s.journal, err = pgstate.Open(ctx, s.pool, pipeline.Vectors, s.schema)
+	s.store, err = pgstate.Open(ctx, s.pool, pipeline.Vectors, s.schema)
 	return err
 }
 
 // Journal stands in the target database.
-func (s *Sink) Journal() pipeline.Journal { return s.journal }
+func (s *Sink) Journal() pipeline.Journal { return &journal{s.store, s} }
 
 // Pool is the sink's connections, for fingerprint and pooler checks.
 func (s *Sink) Pool() *pgxpool.Pool { return s.pool }
 
 // Close releases the journal's lock and the connections.
 func (s *Sink) Close() error {
-	err := s.journal.Close()
+	err := s.store.Close()
 	s.pool.Close()
 	return err
 }
@@ -164,10 +165,19 @@ func (s *Sink) extend(ctx context.Context, f facts) error {
 	return nil
 }
 
-// make creates the table, proves that nobody else uses it and takes the
-// indexes away, all in one transaction.
+// make creates the table and takes the indexes away in one transaction.
 func (s *Sink) make(ctx context.Context, f facts) error {
-	marks, err := s.journal.Marked(ctx)
+	u, err := s.usage(ctx)
+	if err != nil {
+		return err
+	}
+	if u.complete {
+		return nil // nothing is left to load, and the application may use the table
+	}
+	if u.foreign > 0 {
+		return pipeline.Usage("preparing pgvector", fmt.Errorf("%w: %d of %d", ErrInUse, u.foreign, u.rows), inUseFix)
+	}
+	marks, err := s.store.Marked(ctx)
 	if err != nil {
 		return err
 	}
@@ -177,45 +187,8 @@ func (s *Sink) make(ctx context.Context, f facts) error {
 				return err
 			}
 		}
-		if marks["complete"] != "" {
-			return nil // nothing is left to load: the application may use the table
-		}
-		if err := s.claim(ctx, tx); err != nil {
-			return err
-		}
 		return s.takeIndexes(ctx, tx, f, marks)
 	})
 }
 
-// claim refuses a table with more rows than the journal has written, or empties
-// it when the operator said so and nothing of this run is in it.
-func (s *Sink) claim(ctx context.Context, tx pgx.Tx) error {
-	written, err := s.written(ctx)
-	if err != nil {
-		return err
-	}
-	var rows int64
-	if err := tx.QueryRow(ctx, "SELECT count(*) FROM "+s.table).Scan(&rows); err != nil {
-		return err
-	}
-	switch {
-	case rows <= written:
-		return nil
-	case s.cfg.Replace && written == 0:
-		s.cfg.Log.Info("emptying the table", "table", vectors.Table, "rows", rows)
-		_, err := tx.Exec(ctx, "TRUNCATE "+s.table)
-		return err
-	}
-	return pipeline.Usage("preparing pgvector", fmt.Errorf("%w: %d of %d", ErrInUse, rows-written, rows), inUseFix)
-}
-
 const inUseFix = "name an empty database, or say --replace to delete the records of document_chunk that are there"
-
-// written is how many records the journal knows of.
-func (s *Sink) written(ctx context.Context) (n int64, err error) {
-	all, err := s.journal.All(ctx)
-	for _, p := range all {
-		n += p.Written
-	}
-	return n, err
-}

@@ -18,7 +18,7 @@ func (s *Sink) Write(ctx context.Context, b pipeline.Batch[*pipeline.Vector]) (p
 	var w writer
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		w = writer{Sink: s, unit: b.Part.Unit}
-		if err := s.journal.Move(ctx, tx, b.Part, b.Prev, b.Next); err != nil {
+		if err := s.store.Move(ctx, tx, b.Part, b.Prev, b.Next); err != nil {
 			return err
 		}
 		records, err := w.screen(ctx, tx, b.Records)
@@ -28,7 +28,7 @@ func (s *Sink) Write(ctx context.Context, b pipeline.Batch[*pipeline.Vector]) (p
 		if err := w.put(ctx, tx, records, false); err != nil {
 			return err
 		}
-		return s.journal.Record(ctx, tx, pipeline.Step{Part: b.Part, Prev: b.Prev, Next: b.Next, Written: w.out.Written, Bytes: b.Bytes,
+		return s.store.Record(ctx, tx, pipeline.Step{Part: b.Part, Prev: b.Prev, Next: b.Next, Written: w.out.Written, Bytes: b.Bytes,
 			Refused: append(append([]pipeline.Refusal(nil), b.Refused...), w.out.Refused...), Changed: b.Changed})
 	})
 	if err != nil {
@@ -52,9 +52,9 @@ func (w *writer) refuse(v *pipeline.Vector, column string, reason pipeline.Reaso
 // few bytes more than the words it is made of.
 const longText = 64 << 10
 
-// screen takes out what the server would take now and refuse later: vectors
-// that are too long would not be told apart from a broken stream, texts that
-// are too rich would stop the text index from ever being built.
+// screen takes out what cannot be encoded, and what the server would take now
+// and refuse later: texts that are too rich would stop the text index from ever
+// being built.
 func (w *writer) screen(ctx context.Context, tx pgx.Tx, records []*pipeline.Vector) ([]*pipeline.Vector, error) {
 	kept := make([]*pipeline.Vector, 0, len(records))
 	for _, v := range records {

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -91,7 +92,7 @@ func (s *Source) Units(ctx context.Context) ([]pipeline.Unit, error) {
 		return nil, pipeline.Environment("listing the collections", fmt.Errorf("there is no table %s", vectors.Table),
 			"check PGVECTOR_DB_URL: is this the database that Open WebUI keeps its vectors in?")
 	}
-	rows, err := s.pool.Query(ctx, `SELECT collection_name, count(*) FROM `+s.table+` GROUP BY 1 ORDER BY 1 COLLATE "C"`)
+	rows, err := s.pool.Query(ctx, `SELECT collection_name, count(*) FROM `+s.table+` GROUP BY collection_name ORDER BY collection_name COLLATE "C"`)
 	if err != nil {
 		return nil, pg.Classify("listing the collections", err)
 	}
@@ -144,7 +145,13 @@ var binary = pgx.QueryResultFormats{pgx.BinaryFormatCode}
 
 // Get fetches records by id.
 func (s *Source) Get(ctx context.Context, u pipeline.Unit, keys []string) (map[string]*pipeline.Vector, error) {
-	rows, err := s.pool.Query(ctx, selectSQL+s.table+" WHERE id = ANY ($1) AND collection_name = $2", binary, keys, u.Name)
+	able := make([]string, 0, len(keys))
+	for _, k := range keys { // text that PostgreSQL cannot hold is no id
+		if utf8.ValidString(k) && strings.IndexByte(k, 0) < 0 {
+			able = append(able, k)
+		}
+	}
+	rows, err := s.pool.Query(ctx, selectSQL+s.table+" WHERE id = ANY ($1) AND collection_name = $2", binary, able, u.Name)
 	if err != nil {
 		return nil, pg.Classify("reading "+u.ID(), err)
 	}
