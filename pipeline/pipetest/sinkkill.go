@@ -168,7 +168,10 @@ func (s *sinkSuite[R]) faults(t T) {
 		target := s.Target(t)
 		rng := rand.New(rand.NewPCG(uint64(seed), 2))
 		for range 12 {
-			f := Faults{Seed: rng.Uint64(), Errors: 0.1 * rng.Float64(), Lost: 0.2 * rng.Float64(), Delay: time.Duration(rng.IntN(200)) * time.Microsecond}
+			f := Faults{Seed: rng.Uint64(), Errors: 0.1 * rng.Float64(), Lost: 0.2 * rng.Float64()}
+			if rng.IntN(6) == 0 {
+				f.Delay = time.Millisecond / 5
+			}
 			switch rng.IntN(4) {
 			case 0:
 				f.FailAt = 1 + rng.IntN(30)
