@@ -209,6 +209,12 @@ func (s *Source) open(ctx context.Context, unit pipeline.Unit) (*snapshot, *inde
 		}
 		x, release, err := sn.index(ctx, l)
 		if err == nil {
+			// It may be one that was kept from an earlier read.
+			if err = x.unmoved(sn); err != nil {
+				release()
+			}
+		}
+		if err == nil {
 			return sn, x, func() { release(); done() }, nil
 		}
 		if errors.Is(err, errMoved) && sn.private != "" && attempt < attempts {

@@ -91,6 +91,8 @@ func (s *Source) Get(ctx context.Context, unit pipeline.Unit, keys []string) (ma
 	}
 	slices.SortFunc(list, func(a, b record) int { return int(min(1, max(-1, a.row-b.row))) })
 	list = slices.CompactFunc(list, func(a, b record) bool { return a.row == b.row })
+	slices.SortFunc(queued, func(a, b pending) int { return int(min(1, max(-1, a.seq-b.seq))) })
+	queued = slices.CompactFunc(queued, func(a, b pending) bool { return a.seq == b.seq })
 	take := func() {
 		for _, it := range r.items {
 			found[it.vector.ID] = it.vector

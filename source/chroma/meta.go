@@ -62,12 +62,12 @@ func appendMetadata(buf []byte, fields []field) ([]byte, error) {
 	buf = append(buf, '{')
 	for i, f := range fields {
 		if i > 0 {
-			buf = append(buf, ", "...)
+			buf = append(buf, ',')
 		}
 		if buf, err = appendString(buf, f.key); err != nil {
 			return buf, err
 		}
-		buf = append(buf, ": "...)
+		buf = append(buf, ':')
 		if buf, err = appendValue(buf, f.value); err != nil {
 			return buf, err
 		}
@@ -89,7 +89,7 @@ func appendValue(buf []byte, v any) (_ []byte, err error) {
 		buf = append(buf, '[')
 		for i, e := range v {
 			if i > 0 {
-				buf = append(buf, ", "...)
+				buf = append(buf, ',')
 			}
 			if buf, err = appendValue(buf, e); err != nil {
 				return buf, err

@@ -49,55 +49,57 @@ type sharedIndex struct {
 
 // takeSnapshot copies the database, or opens it in place, together with the
 // states of all index files, which must not change meanwhile.
-func takeSnapshot(ctx context.Context, cfg Config) (sn *snapshot, err error) {
-	sn = &snapshot{store: cfg.Dir, indexes: map[string]*sharedIndex{}, refs: 1}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, sn.close())
-		}
-	}()
+func takeSnapshot(ctx context.Context, cfg Config) (*snapshot, error) {
+	sn := &snapshot{store: cfg.Dir, indexes: map[string]*sharedIndex{}, refs: 1}
+	if err := sn.take(ctx, cfg); err != nil {
+		return nil, errors.Join(err, sn.close())
+	}
+	return sn, nil
+}
+
+func (sn *snapshot) take(ctx context.Context, cfg Config) (err error) {
 	if sn.dbState, err = stateOfDB(cfg.Dir); err != nil {
-		return nil, pipeline.Environment("reading the Chroma store", err, "make the folder readable")
+		return pipeline.Environment("reading the Chroma store", err, "make the folder readable")
 	}
 	if cfg.Stopped {
 		if ok, err := quiet(cfg.Dir, sn.dbState); err != nil {
-			return nil, pipeline.Environment("reading the Chroma store", err, "make the file readable")
+			return pipeline.Environment("reading the Chroma store", err, "make the file readable")
 		} else if ok {
-			return sn, sn.open(ctx, cfg.Dir)
+			return sn.open(ctx, cfg.Dir)
 		}
 	}
 	if sn.private, err = os.MkdirTemp(cfg.Private, "outgrow-chroma-"); err != nil {
-		return nil, pipeline.Environment("copying the Chroma database", err, "")
+		return pipeline.Environment("copying the Chroma database", err, "")
 	}
 	wait := copyWait
 	for attempt := 1; ; attempt++ {
 		before, err := statesOfSegments(cfg.Dir)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if sn.dbState, err = copyDB(ctx, cfg.Dir, sn.private); err != nil {
-			return nil, err
+			return err
 		}
 		sn.segments, err = statesOfSegments(cfg.Dir)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if sameStates(before, sn.segments) {
 			break
 		}
 		if attempt == copyAttempts {
-			return nil, pipeline.Transient(&pipeline.Error{Op: "copying the Chroma database", Err: errMoved,
+			return pipeline.Transient(&pipeline.Error{Op: "copying the Chroma database", Err: errMoved,
 				Hint: "stop Open WebUI, or try again when nobody uploads files", Exit: pipeline.ExitEnvironment})
 		}
 		if err := pause(ctx, wait); err != nil {
-			return nil, err
+			return err
 		}
 		wait *= 2
 	}
 	if err := settle(ctx, sn.private); err != nil {
-		return nil, notChroma(err)
+		return notChroma(err)
 	}
-	return sn, sn.open(ctx, sn.private)
+	return sn.open(ctx, sn.private)
 }
 
 func (sn *snapshot) open(ctx context.Context, dir string) (err error) {
