@@ -196,16 +196,22 @@ func (s *Source) Get(ctx context.Context, unit pipeline.Unit, keys []string) (ma
 		return nil, err
 	}
 	found := make(map[string]*pipeline.Row, len(keys))
+	asked := make(map[string]bool, len(keys))
+	for _, k := range keys {
+		asked[k] = true
+	}
 	take := func(v []any) error {
 		r := &pipeline.Row{Table: h, Values: slices.Clone(v)}
-		found[r.Key()] = r
+		if k := r.Key(); asked[k] { // an integer equals other texts than its own
+			found[k] = r
+		}
 		return nil
 	}
 	query := "SELECT " + selection(h.Columns) + " FROM " + ident(t.Name) + " WHERE "
 	column := func(i int) string { return ident(h.Columns[i]) }
 	const most = 500
 	for chunk := range slices.Chunk(keys, most) {
-		if len(h.Key) == 1 {
+		if len(h.Key) == 1 && !slices.Contains(chunk, pipeline.NullKey) {
 			args := make([]any, 0, len(chunk))
 			for _, k := range chunk {
 				args = append(args, k)
@@ -219,7 +225,11 @@ func (s *Source) Get(ctx context.Context, unit pipeline.Unit, keys []string) (ma
 		for _, k := range chunk {
 			var args []any
 			var terms []string
-			for i, p := range strings.SplitN(k, pipeline.KeySeparator, len(h.Key)) {
+			values := strings.SplitN(k, pipeline.KeySeparator, len(h.Key))
+			if len(values) != len(h.Key) {
+				continue
+			}
+			for i, p := range values {
 				if p == pipeline.NullKey {
 					terms = append(terms, column(h.Key[i])+" IS NULL")
 					continue
