@@ -64,7 +64,11 @@ func Copy[T Record](ctx context.Context, job Job[T]) error {
 	}
 	if f, ok := job.Sink.(Finisher); ok && len(c.Units) > 0 {
 		lane := c.Units[0].Lane
-		out, err := f.Finish(ctx, func(s string) { c.Meter.Step(lane, s) })
+		var out Outcome
+		err := c.Backoff.Do(ctx, func(int) (err error) {
+			out, err = f.Finish(ctx, func(s string) { c.Meter.Step(lane, s) })
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("finishing the %s: %w", lane, err)
 		}
@@ -89,6 +93,7 @@ type unitState struct {
 	unit  Unit
 	left  atomic.Int64
 	count *Count
+	whole bool // every part begins at its start in this process
 }
 
 type task struct {
@@ -107,8 +112,9 @@ func (c *copier[T]) plan(ctx context.Context) ([]task, error) {
 		if err != nil {
 			return nil, err
 		}
-		st := &unitState{unit: u, count: c.Meter.Unit(u)}
+		st := &unitState{unit: u, count: c.Meter.Unit(u), whole: true}
 		for _, p := range parts {
+			st.whole = st.whole && !p.Done && p.At == p.Part.From
 			st.count.Read.Add(p.Written + p.Refused)
 			st.count.Written.Add(p.Written)
 			st.count.Refused.Add(p.Refused)
@@ -128,7 +134,7 @@ func (c *copier[T]) plan(ctx context.Context) ([]task, error) {
 
 func (c *copier[T]) parts(ctx context.Context, u Unit) ([]Progress, error) {
 	have, err := c.journal.Parts(ctx, u)
-	if err != nil || have != nil {
+	if err != nil || len(have) > 0 {
 		return have, err
 	}
 	limit := c.PartBytes
@@ -149,7 +155,10 @@ func (c *copier[T]) parts(ctx context.Context, u Unit) ([]Progress, error) {
 	if err := c.journal.Fix(ctx, u, parts); err != nil {
 		return nil, err
 	}
-	return c.journal.Parts(ctx, u)
+	if have, err = c.journal.Parts(ctx, u); err == nil && len(have) != len(parts) {
+		err = &Error{Op: "fixing the parts of", Unit: u.ID(), Err: fmt.Errorf("%d were fixed, the journal has %d", len(parts), len(have))}
+	}
+	return have, err
 }
 
 // work hands the tasks to the workers in order.
@@ -185,6 +194,9 @@ func (c *copier[T]) work(ctx context.Context, todo []task) error {
 					return err
 				}
 				if t.state.left.Add(-1) == 0 {
+					if err := c.counted(ctx, t.state); err != nil {
+						return err
+					}
 					t.state.count.End()
 					c.Gate.Open(t.state.unit.ID())
 				}
@@ -194,38 +206,79 @@ func (c *copier[T]) work(ctx context.Context, todo []task) error {
 	return g.Wait()
 }
 
+// counted is the gate behind a unit: what was read must be what the source
+// counts. A unit that an earlier process began is left to verify.
+func (c *copier[T]) counted(ctx context.Context, st *unitState) error {
+	counter, ok := c.Source.(Counter)
+	if !ok || !st.whole {
+		return nil
+	}
+	want, err := counter.Count(ctx, st.unit)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("counting %s: %w", st.unit.ID(), err)
+	}
+	if got := st.count.Read.Load(); got != want {
+		return &Error{Op: "copying", Unit: st.unit.ID(), Err: fmt.Errorf("%d records were read, the source has %d", got, want),
+			Hint: "the source is being written to, or outgrow is at fault: run migrate again on a stopped source"}
+	}
+	return nil
+}
+
+// errMoved says that a reader failed for a while, after it had moved on: the
+// count of attempts begins anew.
+var errMoved = errors.New("the reader failed after it had moved on")
+
 // part copies one part to its end. A reader's transient error is retried from
-// the last durable cursor.
+// the last durable cursor, as often as there is progress in between.
 func (c *copier[T]) part(ctx context.Context, t task) error {
 	at, p := t.progress.At, t.progress.Part
-	err := c.Backoff.Do(ctx, func(attempt int) error {
-		if attempt > 0 {
-			c.Log.Warn("reading again", "unit", p.Unit.ID(), "part", p.N, "attempt", attempt)
+	for {
+		err := c.Backoff.Do(ctx, func(attempt int) error {
+			if attempt > 0 {
+				c.Log.Warn("reading again", "unit", p.Unit.ID(), "part", p.N, "attempt", attempt)
+			}
+			from := at
+			err := c.read(ctx, t, &at)
+			if err != nil && at != from && IsRetryable(err) && !errors.As(err, new(*final)) {
+				return errMoved
+			}
+			return err
+		})
+		var f *final
+		switch {
+		case errors.Is(err, errMoved):
+			continue
+		case errors.As(err, &f):
+			return f.err
 		}
-		for b, err := range c.Source.Read(ctx, p, at) {
-			if err != nil {
-				return fmt.Errorf("reading %s: %w", p.Unit.ID(), err)
-			}
-			if err := ctx.Err(); err != nil {
-				return context.Cause(ctx)
-			}
-			Apply(&b, c.Transforms, t.state.count)
-			if err := c.write(ctx, b, t.state.count); err != nil {
-				// A sink's transient error has had its own retries.
-				return &final{err}
-			}
-			at = b.Next
+		return err
+	}
+}
+
+// read copies from at to the part's end, and moves at with every durable batch.
+func (c *copier[T]) read(ctx context.Context, t task, at *Cursor) error {
+	p := t.progress.Part
+	for b, err := range c.Source.Read(ctx, p, *at) {
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", p.Unit.ID(), err)
 		}
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		return c.journal.FinishPart(ctx, p)
-	})
-	var f *final
-	if errors.As(err, &f) {
-		return f.err
+		Apply(&b, c.Transforms, t.state.count)
+		if err := c.write(ctx, b, t.state.count); err != nil {
+			// A sink's transient error has had its own retries.
+			return &final{err}
+		}
+		*at = b.Next
 	}
-	return err
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	return c.journal.FinishPart(ctx, p)
 }
 
 // final hides that an error is retryable.

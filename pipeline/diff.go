@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 )
@@ -80,6 +79,9 @@ func Diff[T Record](ctx context.Context, c Comparison[T]) ([]UnitDiff, error) {
 		for _, r := range reasons {
 			d.accepted[r] = true
 		}
+	}
+	if c.Report == nil {
+		d.Report = func(Difference) {}
 	}
 	if c.Units == nil {
 		units, err := c.Source.Units(ctx)
@@ -308,37 +310,52 @@ func (d *differ[T]) extras(ctx context.Context, u Unit) error {
 		d.Report(Difference{u.ID(), "", Extra, "", fmt.Sprintf("%d more records on the target than in the source", n-matched)})
 		return nil
 	}
-	page := make([]string, 0, 1000)
+	page, left := make([]string, 0, 1000), n-matched
 	for key, err := range lister.Keys(ctx, u) {
 		if err != nil {
 			return fmt.Errorf("listing keys of %s: %w", u.ID(), err)
 		}
 		if page = append(page, key); len(page) == cap(page) {
-			if err := d.extraPage(ctx, u, getter, page); err != nil {
+			found, err := d.extraPage(ctx, u, getter, page)
+			if err != nil {
 				return err
 			}
-			page = page[:0]
+			page, left = page[:0], left-found
 		}
 	}
-	return d.extraPage(ctx, u, getter, page)
+	found, err := d.extraPage(ctx, u, getter, page)
+	if err != nil {
+		return err
+	}
+	if left -= found; left > 0 {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		ud.Extra += left
+		d.Report(Difference{u.ID(), "", Extra, "", fmt.Sprintf("%d records that the target holds more than once", left)})
+	}
+	return nil
 }
 
-func (d *differ[T]) extraPage(ctx context.Context, u Unit, source Getter[T], page []string) error {
+// extraPage looks a page of the target's keys up in the source and gives how
+// many it accounts for: those that the source lacks.
+func (d *differ[T]) extraPage(ctx context.Context, u Unit, source Getter[T], page []string) (found int64, err error) {
 	if len(page) == 0 {
-		return nil
+		return 0, nil
 	}
 	have, err := source.Get(ctx, u, page)
-	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return fmt.Errorf("looking keys of %s up in the source: %w", u.ID(), err)
+	if err != nil {
+		return 0, fmt.Errorf("looking keys of %s up in the source: %w", u.ID(), err)
 	}
 	for _, key := range page {
 		if _, ok := have[key]; ok {
 			continue
 		}
-		if put, err := d.replayed(ctx, u, key); err != nil || put {
-			if err != nil {
-				return err
-			}
+		found++
+		put, err := d.replayed(ctx, u, key)
+		if err != nil {
+			return found, err
+		}
+		if put {
 			continue
 		}
 		d.mu.Lock()
@@ -346,5 +363,5 @@ func (d *differ[T]) extraPage(ctx context.Context, u Unit, source Getter[T], pag
 		d.Report(Difference{u.ID(), key, Extra, "", ""})
 		d.mu.Unlock()
 	}
-	return nil
+	return found, nil
 }

@@ -98,11 +98,7 @@ func (r *Row) MarshalJSON() ([]byte, error) {
 	for i, c := range r.Table.Columns {
 		switch v := r.Values[i].(type) {
 		case string:
-			if utf8.ValidString(v) {
-				vals[c] = v
-			} else {
-				vals[c] = map[string]string{"$bytes": base64.StdEncoding.EncodeToString([]byte(v))}
-			}
+			vals[c] = text(v)
 		case []byte:
 			vals[c] = map[string]string{"$blob": base64.StdEncoding.EncodeToString(v)}
 		case float64:
@@ -117,17 +113,61 @@ func (r *Row) MarshalJSON() ([]byte, error) {
 	}{r.Table.Name, vals})
 }
 
+// text is JSON for any string: what is not UTF-8 becomes {"$bytes": base64}.
+type text string
+
+func (t text) MarshalJSON() ([]byte, error) {
+	if utf8.ValidString(string(t)) {
+		return json.Marshal(string(t))
+	}
+	return json.Marshal(map[string][]byte{"$bytes": []byte(t)})
+}
+
+func (t *text) UnmarshalJSON(raw []byte) error {
+	var b struct {
+		Bytes []byte `json:"$bytes"`
+	}
+	if json.Unmarshal(raw, &b) == nil && b.Bytes != nil {
+		*t = text(b.Bytes)
+		return nil
+	}
+	return json.Unmarshal(raw, (*string)(t))
+}
+
 // Vector is one record of a collection.
 type Vector struct {
-	ID string `json:"id"`
+	ID string
 	// Text is the document; nil when the store holds none.
-	Text *string `json:"text"`
+	Text *string
 	// Metadata is a flat JSON object whose literals are kept as they were
 	// read (3.0 stays 3.0); nil when the store holds none.
-	Metadata json.RawMessage `json:"metadata,omitempty"`
+	Metadata json.RawMessage
 	// Embedding is nil when the source has lost it: such a record is not
 	// written, it is quarantined as [NeedsEmbedding].
-	Embedding []float32 `json:"embedding,omitempty"`
+	Embedding []float32
+}
+
+type vectorJSON struct {
+	ID        text            `json:"id"`
+	Text      *text           `json:"text"`
+	Metadata  json.RawMessage `json:"metadata,omitempty"`
+	Embedding []float32       `json:"embedding,omitempty"`
+}
+
+// MarshalJSON gives {"id", "text", "metadata", "embedding"}, without loss: text
+// that is not UTF-8 is {"$bytes": base64}.
+func (v *Vector) MarshalJSON() ([]byte, error) {
+	return json.Marshal(vectorJSON{text(v.ID), (*text)(v.Text), v.Metadata, v.Embedding})
+}
+
+// UnmarshalJSON is the reverse of MarshalJSON.
+func (v *Vector) UnmarshalJSON(raw []byte) error {
+	var j vectorJSON
+	if err := json.Unmarshal(raw, &j); err != nil {
+		return err
+	}
+	*v = Vector{string(j.ID), (*string)(j.Text), j.Metadata, j.Embedding}
+	return nil
 }
 
 // Key is the record's id.
@@ -167,9 +207,9 @@ func (o *Object) Size() int { return 128 + len(o.Name) }
 // content stays where it is.
 func (o *Object) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		Name    string    `json:"name"`
+		Name    text      `json:"name"`
 		Bytes   int64     `json:"bytes"`
 		ModTime time.Time `json:"mtime"`
 		SHA256  string    `json:"sha256,omitempty"`
-	}{o.Name, o.Bytes, o.ModTime, o.SHA256})
+	}{text(o.Name), o.Bytes, o.ModTime, o.SHA256})
 }

@@ -1,5 +1,12 @@
 package pipeline
 
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"unicode/utf8"
+)
+
 // Lane is one of the three kinds of data of a deployment.
 type Lane string
 
@@ -42,6 +49,35 @@ func (u Unit) Title() string {
 // Cursor says where a reader of a part can go on. Only the source that made it
 // can read it; "" is the start of the part.
 type Cursor string
+
+// notText marks a cursor in JSON that is not UTF-8: base64 follows.
+const notText = "base64:"
+
+// MarshalJSON keeps every byte: what is not UTF-8 is spelled in base64.
+func (c Cursor) MarshalJSON() ([]byte, error) {
+	s := string(c)
+	if !utf8.ValidString(s) || strings.HasPrefix(s, notText) {
+		s = notText + base64.StdEncoding.EncodeToString([]byte(s))
+	}
+	return json.Marshal(s)
+}
+
+// UnmarshalJSON is the reverse of MarshalJSON.
+func (c *Cursor) UnmarshalJSON(raw []byte) error {
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return err
+	}
+	if code, ok := strings.CutPrefix(s, notText); ok {
+		b, err := base64.StdEncoding.DecodeString(code)
+		if err != nil {
+			return err
+		}
+		s = string(b)
+	}
+	*c = Cursor(s)
+	return nil
+}
 
 // Part is a fixed range (From, To] of a unit, worked on by one writer at a
 // time. Parts are fixed in the journal at the first start; a resume never cuts

@@ -81,9 +81,14 @@ func (s *Store) Advance(ctx context.Context, step pipeline.Step) error {
 	}))
 }
 
-// FinishPart marks a part as read to its end.
+// FinishPart marks a part as read to its end; ErrFenced when another process
+// has begun since.
 func (s *Store) FinishPart(ctx context.Context, part pipeline.Part) error {
-	_, err := s.pool.Exec(ctx, "UPDATE "+s.t("part")+" SET done = true WHERE lane = $1 AND unit = $2 AND n = $3", s.lane, part.Unit.Name, part.N)
+	tag, err := s.pool.Exec(ctx, "UPDATE "+s.t("part")+" SET done = true WHERE lane = $1 AND unit = $2 AND n = $3"+
+		" AND (SELECT epoch FROM "+s.t("run")+" WHERE lane = $1) = $4", s.lane, part.Unit.Name, part.N, s.epoch)
+	if err == nil && tag.RowsAffected() != 1 {
+		return &pipeline.Error{Op: "finishing a part of", Unit: part.Unit.ID(), Err: pipeline.ErrFenced}
+	}
 	return pg.Classify("finishing a part", err)
 }
 
@@ -212,6 +217,23 @@ func (s *Store) ReleaseTx(ctx context.Context, tx pgx.Tx, unit string, keys []st
 	}
 	_, err := tx.Exec(ctx, "DELETE FROM "+s.t("quarantine")+" WHERE lane = $1 AND unit = $2 AND keyhash = ANY ($3)", s.lane, unit, hs)
 	return err
+}
+
+// ReplayedTx tells which of these keys the ledger lists as replayed.
+func (s *Store) ReplayedTx(ctx context.Context, tx pgx.Tx, unit string, keys []string) (map[string]bool, error) {
+	hs := make([][]byte, len(keys))
+	for i, k := range keys {
+		hs[i] = hash(k)
+	}
+	rows, err := tx.Query(ctx, "SELECT key FROM "+s.t("ledger")+" WHERE lane = $1 AND unit = $2 AND reason = $3 AND keyhash = ANY ($4)",
+		s.lane, unit, string(pipeline.Replayed), hs)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]bool{}
+	var key []byte
+	_, err = pgx.ForEachRow(rows, []any{&key}, func() error { out[string(key)] = true; return nil })
+	return out, err
 }
 
 // Tallies counts the lines by unit and reason.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"time"
 
@@ -309,33 +310,87 @@ func (s *Store) progress(ctx context.Context, where string, args ...any) ([]pipe
 		if err := row.Scan(&part, &at, &p.Done, &p.Written, &p.Refused, &p.Bytes); err != nil {
 			return p, err
 		}
-		if err := json.Unmarshal([]byte(part), &p.Part); err != nil {
+		var err error
+		if p.Part, err = decodePart(part); err != nil {
 			return p, err
 		}
 		cur, err := strconv.Unquote(at)
 		p.At = pipeline.Cursor(cur)
 		return p, err
 	})
+	if len(out) == 0 {
+		out = nil
+	}
+	if len(out) == 0 {
+		out = nil // not fixed
+	}
 	return out, pg.Classify("reading the parts", err)
 }
 
-// Fix fixes the unit's parts.
+// Fix fixes the unit's parts. Fixing the same parts again does nothing.
 func (s *Store) Fix(ctx context.Context, unit pipeline.Unit, parts []pipeline.Part) error {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		for _, p := range parts {
-			body, err := json.Marshal(p)
-			if err != nil {
+		// The lock on the run's line keeps two fixings, and a younger process's
+		// Begin, apart.
+		var epoch int64
+		err := tx.QueryRow(ctx, "SELECT epoch FROM "+s.t("run")+" WHERE lane = $1 FOR NO KEY UPDATE", s.lane).Scan(&epoch)
+		if errors.Is(err, pgx.ErrNoRows) || (err == nil && epoch != s.epoch) {
+			return pipeline.ErrFenced
+		}
+		if err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, "SELECT part FROM "+s.t("part")+" WHERE lane = $1 AND unit = $2 ORDER BY n", s.lane, unit.Name)
+		if err != nil {
+			return err
+		}
+		have, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		bodies := make([]string, len(parts))
+		for i, p := range parts {
+			if bodies[i], err = encodePart(p); err != nil {
 				return err
 			}
-			// A second Fix meets the primary key and fails.
+		}
+		if len(have) > 0 {
+			if !slices.Equal(have, bodies) {
+				return errors.New("other parts were fixed before")
+			}
+			return nil
+		}
+		for i, p := range parts {
 			if _, err := tx.Exec(ctx, "INSERT INTO "+s.t("part")+" (lane, unit, n, part, at) VALUES ($1, $2, $3, $4, $5)",
-				s.lane, unit.Name, p.N, string(body), quoteCursor(p.From)); err != nil {
+				s.lane, unit.Name, p.N, bodies[i], quoteCursor(p.From)); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	return pg.Classify("fixing the parts of "+unit.ID(), err)
+}
+
+// encodePart makes a part's JSON, with its cursors quoted: they may be any
+// bytes.
+func encodePart(p pipeline.Part) (string, error) {
+	p.From, p.To = pipeline.Cursor(quoteCursor(p.From)), pipeline.Cursor(quoteCursor(p.To))
+	body, err := json.Marshal(p)
+	return string(body), err
+}
+
+func decodePart(body string) (p pipeline.Part, err error) {
+	if err := json.Unmarshal([]byte(body), &p); err != nil {
+		return p, err
+	}
+	for _, c := range []*pipeline.Cursor{&p.From, &p.To} {
+		s, err := strconv.Unquote(string(*c))
+		if err != nil {
+			return p, fmt.Errorf("reading the cursor of a part: %w", err)
+		}
+		*c = pipeline.Cursor(s)
+	}
+	return p, nil
 }
 
 // quoteCursor makes any cursor storable as text: quoted as in Go.

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+const description = `Moves an Open WebUI deployment from SQLite, embedded Chroma and a local DATA_DIR to PostgreSQL,
+pgvector and a shared folder, and proves that nothing was lost.`
+
+// CLI is the whole surface: one field a command.
+type CLI struct {
+	Plan    planCmd    `cmd:"" help:"Dry run: read everything through every transform, write nothing, say what would go wrong."`
+	Migrate migrateCmd `cmd:"" help:"Copy rows, vectors and files; the same command resumes."`
+	Verify  verifyCmd  `cmd:"" help:"Compare every row, every vector and every file byte of both sides."`
+	Status  statusCmd  `cmd:"" help:"Show how far a migration is, what is missing on the target, and the quarantine."`
+	Replay  replayCmd  `cmd:"" help:"Put repaired records from the quarantine into the target."`
+	Version versionCmd `cmd:"" help:"Print the version and the Open WebUI schemas it knows."`
+}
+
+// pair names the two sides. Secrets need not be in the files: OUTGROW_FROM_X and
+// OUTGROW_TO_X in the environment override variable X of one side.
+type pair struct {
+	From      string `help:"Source: a DATA_DIR, or an env file in Open WebUI's variables." placeholder:"DIR|FILE" required:""`
+	FromMount string `help:"Where the source's DATA_DIR can be reached from here." placeholder:"DIR"`
+	target
+}
+
+type target struct {
+	To        string `help:"Target: an env file in Open WebUI's variables (or a DATA_DIR)." placeholder:"FILE" required:""`
+	ToMount   string `help:"Where the target's DATA_DIR is mounted here, when the app will see it elsewhere." placeholder:"DIR"`
+	State     string `help:"Folder for state and report (default: beside the env file, never in the source)." placeholder:"DIR"`
+	DirectURL string `name:"direct-url" help:"PostgreSQL host[:port] to load over when DATABASE_URL goes through a pooler; user, password and database are DATABASE_URL's." placeholder:"HOST:PORT"`
+	JSON      bool   `help:"JSON lines on standard output."`
+}
+
+type laneFlags struct {
+	Only    []string `help:"Only these lanes: rows, vectors, files." enum:"rows,vectors,files" placeholder:"LANE"`
+	Include []string `help:"Entries of DATA_DIR to take along beyond uploads and the served cache." placeholder:"NAME"`
+	Stopped *bool    `help:"Say whether the source's Open WebUI is stopped (default: find out)." negatable:""`
+	Writers int      `help:"Parts written at the same time, a lane." default:"3"`
+	Batch   int64    `help:"Bytes of a batch at most (MiB)." default:"4"`
+}
+
+// examples are printed at the end of each command's help.
+var examples = map[string][]string{
+	"plan": {
+		"outgrow plan --from /srv/open-webui/data --to scaled.env",
+		"outgrow plan --from ./data --to scaled.env --accept orphan,needs-embedding",
+	},
+	"migrate": {
+		"outgrow migrate --from /srv/open-webui/data --to scaled.env",
+		"outgrow migrate --from ./data --to scaled.env --to-mount /mnt/shared   # DATA_DIR of the app, mounted here",
+		"OUTGROW_TO_DATABASE_PASSWORD=... outgrow migrate --from ./data --to scaled.env",
+		"outgrow migrate --from ./data --to scaled.env --only rows",
+	},
+	"verify": {"outgrow verify --from ./data --to scaled.env", "outgrow verify --from ./data --to scaled.env --json | jq 'select(.event==\"difference\")'"},
+	"status": {"outgrow status --to scaled.env", "outgrow status --to scaled.env --quarantine > refused.jsonl"},
+	"replay": {
+		"outgrow status --to scaled.env --quarantine > refused.jsonl   # repair the lines, then:",
+		"outgrow replay --to scaled.env refused.jsonl",
+	},
+	"version": {"outgrow version --json"},
+}
+
+const exitHelp = `Exit codes: 0 done and equal · 1 failed · 2 usage, or a plan refused · 3 the environment (cannot connect,
+no space) · 4 differences, quarantine nobody accepted, or a sync pass is needed · 130 stopped.`
+
+// helpPrinter is kong's help followed by numbered examples and the exit codes.
+func helpPrinter(options kong.HelpOptions, ctx *kong.Context) error {
+	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
+		return err
+	}
+	var b strings.Builder
+	if cmd := ctx.Selected(); cmd != nil {
+		b.WriteString("\nExamples:\n")
+		for i, e := range examples[cmd.Name] {
+			fmt.Fprintf(&b, "  %d. %s\n", i+1, e)
+		}
+	}
+	b.WriteString("\n" + exitHelp + "\n")
+	_, err := fmt.Fprint(ctx.Stdout, b.String())
+	return err
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"outgrow/mappings/env"
+	"outgrow/mappings/secrets"
+	"outgrow/pipeline"
+	"outgrow/source/chroma"
+	"outgrow/source/sqlite"
+)
+
+// facts gathers what the first screen tells and the freshness rule needs.
+func (o *opener) facts(rows *sqlite.Source) error {
+	in, err := rows.Inspect(o.ctx)
+	if err != nil {
+		return err
+	}
+	f := &sourceFacts{rows: in, mode: rows.Mode(), source: rows}
+	for _, l := range o.lanes {
+		for _, u := range l.Units() {
+			switch {
+			case l.Kind() == pipeline.Vectors:
+				f.collections++
+				f.vectors += max(u.Records, 0)
+			case l.Kind() == pipeline.Files && u.Name == "uploads":
+				f.uploads, f.upload = max(u.Records, 0), max(u.Bytes, 0)
+			}
+		}
+	}
+	f.key, err = o.keyFacts(rows)
+	o.src = f
+	return err
+}
+
+// keyFacts tries the key, the target's before the source's, on what is stored
+// under it.
+func (o *opener) keyFacts(rows *sqlite.Source) (keyFacts, error) {
+	var k keyFacts
+	secret := o.to.SecretKey
+	if k.from = o.to.SecretKeyFrom; secret == "" {
+		secret, k.from = o.from.SecretKey, o.from.SecretKeyFrom
+	}
+	key, ok := secrets.NewKey(secret)
+	for token, err := range rows.Tokens(o.ctx) {
+		if err != nil {
+			return k, err
+		}
+		k.stored++
+		if ok && key.Opens(token) {
+			k.opens++
+		}
+	}
+	return k, nil
+}
+
+// check gathers the findings of all lanes and of the pair itself.
+func (s *session) check(ctx context.Context) ([]pipeline.Finding, error) {
+	var all []pipeline.Finding
+	for _, d := range []env.Deployment{s.from, s.to} {
+		for _, w := range d.Warnings {
+			all = append(all, pipeline.Finding{Severity: pipeline.Warn, Reason: "configuration", Text: d.Side + ": " + w.Variable + " " + w.Problem, Fix: w.Fix})
+		}
+	}
+	for _, l := range s.lanes {
+		found, err := l.Check(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+		if src, ok := s.sourceOf(l).(*chroma.Source); ok {
+			found, err := collisions(ctx, src)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, found...)
+		}
+	}
+	all = append(all, s.rowFindings()...)
+	found, err := s.driftFindings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, found...)
+	sortFindings(all)
+	return all, nil
+}
+
+// rowFindings says what the inspection of the database found.
+func (s *session) rowFindings() []pipeline.Finding {
+	var out []pipeline.Finding
+	in := s.src.rows
+	for _, o := range in.Orphans {
+		out = append(out, pipeline.Finding{Severity: pipeline.Accept, Reason: pipeline.Orphan, Unit: "rows/" + o.Table, Count: o.Rows,
+			Text: fmt.Sprintf("%s of %s have no parent in %s: PostgreSQL cannot hold them, they are kept whole in the quarantine", plural(o.Rows, "row"), o.Table, o.Parent),
+			Fix:  "agree with --accept orphan: Open WebUI on PostgreSQL would have deleted them with their parent"})
+	}
+	var busy int64
+	for status, n := range in.Unprocessed {
+		busy += n
+		out = append(out, pipeline.Finding{Severity: pipeline.Note, Reason: "unprocessed", Count: n, Text: plural(n, "file") + " still " + status})
+	}
+	if in.Unfinished > 0 {
+		out = append(out, pipeline.Finding{Severity: pipeline.Note, Reason: "unfinished", Count: in.Unfinished, Text: plural(in.Unfinished, "chat message") + " not done"})
+	}
+	if s.src.mode == sqlite.Live {
+		out = append(out, pipeline.Finding{Severity: pipeline.Warn, Reason: "live", Text: "Open WebUI is running on the source: what it writes from now on is not copied",
+			Fix: "stop it for the final run"})
+	}
+	for _, note := range in.Notes {
+		out = append(out, pipeline.Finding{Severity: pipeline.Note, Reason: "inspection", Text: note})
+	}
+	return out
+}
+
+// shownCollisions bounds how many equal ids are listed; one is enough to stop.
+const shownCollisions = 20
+
+// collisions finds ids that two collections hold, which pgvector's one key
+// cannot.
+func collisions(ctx context.Context, src *chroma.Source) ([]pipeline.Finding, error) {
+	var out []pipeline.Finding
+	n := int64(0)
+	for c, err := range src.Collisions(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if n++; n <= shownCollisions {
+			out = append(out, pipeline.Finding{Severity: pipeline.Refuse, Reason: "id-collision", Unit: "vectors/" + c.Collections[0], Key: c.ID,
+				Text: fmt.Sprintf("the id is held by %d collections (%s), but document_chunk has one key for all", len(c.Collections), strings.Join(c.Collections, ", ")),
+				Fix:  "reindex one of them in Open WebUI, which gives new ids"})
+		}
+	}
+	if n > shownCollisions {
+		out = append(out, pipeline.Finding{Severity: pipeline.Refuse, Reason: "id-collision", Count: n, Text: fmt.Sprintf("%s in all are held by several collections", plural(n, "id"))})
+	}
+	return out, nil
+}
+
+// sourceOf gives the lane's reader for what only one backend can do.
+func (s *session) sourceOf(l mover) any {
+	switch l := l.(type) {
+	case *lane[*pipeline.Row]:
+		return l.source
+	case *lane[*pipeline.Vector]:
+		return l.source
+	case *lane[*pipeline.Object]:
+		return l.source
+	}
+	return nil
+}
+
+// direct replaces the host of both PostgreSQL addresses by that of --direct-url
+// for the load.
+func (s *session) direct(t target) error {
+	if t.DirectURL == "" {
+		return nil
+	}
+	host := t.DirectURL
+	if strings.Contains(host, "@") {
+		return pipeline.Usage("reading --direct-url", fmt.Errorf("it holds a user or password, which arguments must not"),
+			"give host:port only: user, password and database are taken from DATABASE_URL")
+	}
+	if i := strings.Index(host, "://"); i >= 0 {
+		host, _, _ = strings.Cut(host[i+3:], "/")
+	}
+	if host == "" || strings.ContainsAny(host, "/?# ") {
+		return pipeline.Usage("reading --direct-url", fmt.Errorf("%q is not host[:port]", t.DirectURL), "give host:port of the PostgreSQL server behind the pooler")
+	}
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		host = net.JoinHostPort(strings.Trim(host, "[]"), "5432")
+	}
+	for _, u := range []*env.Secret{&s.to.Database.URL, &s.to.Vector.PG.URL} {
+		if *u == "" || (u == &s.to.Vector.PG.URL && s.to.Vector.PG.OwnURL) {
+			continue
+		}
+		parsed, err := url.Parse(u.Reveal())
+		if err != nil {
+			return pipeline.Usage("reading --direct-url", fmt.Errorf("DATABASE_URL cannot be parsed"), "check DATABASE_URL")
+		}
+		parsed.Host = host
+		*u = env.Secret(parsed.String())
+	}
+	return nil
+}

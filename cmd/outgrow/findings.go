@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+
+	"outgrow/pipeline"
+)
+
+// rank orders findings: what stops comes first.
+var rank = map[pipeline.Severity]int{pipeline.Refuse: 0, pipeline.Accept: 1, pipeline.Warn: 2, pipeline.Note: 3}
+
+func sortFindings(all []pipeline.Finding) {
+	sort.SliceStable(all, func(i, k int) bool { return rank[all[i].Severity] < rank[all[k].Severity] })
+}
+
+// consent splits what the operator may accept from what was accepted.
+type consent map[pipeline.Reason]bool
+
+func consentTo(words []string) consent {
+	c := consent{}
+	for _, w := range words {
+		for _, r := range strings.Split(w, ",") {
+			if r = strings.TrimSpace(r); r != "" {
+				c[pipeline.Reason(r)] = true
+			}
+		}
+	}
+	return c
+}
+
+func (c consent) reasons() []pipeline.Reason {
+	out := make([]pipeline.Reason, 0, len(c))
+	for r := range c {
+		out = append(out, r)
+	}
+	sort.Slice(out, func(i, k int) bool { return out[i] < out[k] })
+	return out
+}
+
+// judge reports whether any finding stops the migration, and which reasons still
+// wait for consent. Consent by name overrules a refusal too: it is the
+// operator's data.
+func judge(all []pipeline.Finding, ok consent) (refused bool, waiting []string) {
+	seen := map[pipeline.Reason]bool{}
+	for _, f := range all {
+		switch {
+		case f.Severity == pipeline.Refuse && !ok[f.Reason]:
+			refused = true
+		case f.Severity == pipeline.Accept && !ok[f.Reason] && !seen[f.Reason]:
+			seen[f.Reason] = true
+			waiting = append(waiting, string(f.Reason))
+		}
+	}
+	sort.Strings(waiting)
+	return refused, waiting
+}
+
+var words = map[pipeline.Severity]string{pipeline.Refuse: "refuse", pipeline.Accept: "accept?", pipeline.Warn: "warn", pipeline.Note: "note"}
+
+// printFindings prints one finding a line, its fix below it.
+func printFindings(w io.Writer, all []pipeline.Finding, ok consent) {
+	for _, f := range all {
+		word := words[f.Severity]
+		if rank[f.Severity] <= rank[pipeline.Accept] && ok[f.Reason] {
+			word = "accepted"
+		}
+		where := ""
+		if f.Unit != "" {
+			where = " [" + f.Unit
+			if f.Key != "" {
+				where += " " + printable(f.Key)
+			}
+			where += "]"
+		}
+		_, _ = fmt.Fprintf(w, "%-8s%s%s\n", word, indent(f.Text), where)
+		if f.Fix != "" && word != "accepted" {
+			_, _ = fmt.Fprintf(w, "        fix: %s\n", indent(f.Fix))
+		}
+	}
+}

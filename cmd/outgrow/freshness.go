@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"outgrow/pipeline"
+	"outgrow/source/files"
+	"outgrow/source/sqlite"
+)
+
+// drift is what the three stores of a folder say of each other's age. The worst
+// trap of a cutover is an old webui.db or vector_db left in the folder of a
+// deployment that has long moved on.
+type drift struct {
+	newestRow    time.Time // newest time any row tells of
+	newestUpload time.Time // newest mtime in uploads
+	// Uploads without a row of table file, and how many of them are newer than
+	// every row.
+	strays, newerStrays int64
+	// File rows whose upload is missing, and how many of them are newer than
+	// every upload.
+	missing, newerMissing int64
+	// Rows that should have a collection: processed files and knowledge bases
+	// with files that are not external; and those which have none.
+	embedded, without int64
+	// Collections that name a file or knowledge base no row knows.
+	unknown int64
+	// Whether a vector store was looked at at all.
+	vectors bool
+}
+
+// grace is how far two stores may drift apart before that means something: a
+// file is written a moment before its row, a clock may be off.
+const grace = 24 * time.Hour
+
+// enough is how many records must say the same before it counts as drift.
+const enough = 3
+
+// driftReason lets an operator who knows better overrule the rule.
+const driftReason pipeline.Reason = "drift"
+
+func (d drift) findings() []pipeline.Finding {
+	var out []pipeline.Finding
+	refuse := func(text, fix string) {
+		out = append(out, pipeline.Finding{Severity: pipeline.Refuse, Reason: driftReason, Text: text, Fix: fix + "; if this really is the data in use: --accept drift"})
+	}
+	warn := func(reason pipeline.Reason, n int64, format, fix string) {
+		if n > 0 {
+			out = append(out, pipeline.Finding{Severity: pipeline.Warn, Reason: reason, Count: n, Text: fmt.Sprintf(format, number(n)), Fix: fix})
+		}
+	}
+	if d.newerStrays >= enough && d.newestUpload.Sub(d.newestRow) > grace {
+		refuse(fmt.Sprintf("the database looks left behind: its newest row is of %s, but %s uploads that no row knows are newer, the last of %s",
+			day(d.newestRow), number(d.newerStrays), day(d.newestUpload)),
+			"name the database that the app really uses: an env file with its DATABASE_URL as --from, or the folder mounted into the container")
+	}
+	if d.newerMissing >= enough && d.newestRow.Sub(d.newestUpload) > grace {
+		refuse(fmt.Sprintf("the uploads look left behind: the newest is of %s, but %s newer file rows have no upload", day(d.newestUpload), number(d.newerMissing)),
+			"name the DATA_DIR whose uploads the app really writes to, with --from or --from-mount")
+	}
+	if d.vectors && d.without >= enough && 2*d.without > d.embedded {
+		refuse(fmt.Sprintf("the vector store looks left behind: %s of %s processed files and knowledge bases have no collection in it", number(d.without), number(d.embedded)),
+			"the app may use another vector store (VECTOR_DB): name its env file as --from")
+	} else if d.vectors {
+		warn("no-collection", d.without, "%s processed files or knowledge bases have no collection: they are not searched on the source either", "reindex them in Open WebUI")
+	}
+	if d.vectors {
+		warn("unknown-collection", d.unknown, "%s collections belong to files or knowledge bases that no row knows; they are copied all the same", "")
+	}
+	warn(pipeline.MissingFile, d.missing, "%s file rows have no upload: Open WebUI answers 404 for them on both sides", "put the files back into uploads before the copy if you still have them")
+	warn("stray-upload", d.strays, "%s uploads have no row in table file; they are copied all the same", "")
+	return out
+}
+
+func day(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.UTC().Format("2006-01-02 15:04")
+}
+
+// driftFindings compares the three stores of the source.
+func (s *session) driftFindings(ctx context.Context) ([]pipeline.Finding, error) {
+	var d drift
+	for _, t := range s.src.rows.Newest {
+		if t.After(d.newestRow) {
+			d.newestRow = t
+		}
+	}
+	collections, known := map[string]bool{}, map[string]bool{}
+	for _, l := range s.lanes {
+		if l.Kind() == pipeline.Vectors {
+			d.vectors = true
+			for _, u := range l.Units() {
+				collections[u.Name] = true
+			}
+		}
+	}
+	rows := func(yield func(files.FileRow, error) bool) {
+		for r, err := range s.src.source.FileRows(ctx) {
+			if err == nil && r.Collection != "" {
+				d.embedded++
+				if !collections[r.Collection] {
+					d.without++
+				}
+			}
+			if !yield(files.FileRow{ID: r.ID, Path: r.Path, Hash: r.Hash, Size: max(r.Size, 0), Created: r.Created}, err) {
+				return
+			}
+		}
+	}
+	cross, err := files.CrossCheck(ctx, s.from.Mount, rows)
+	if err != nil {
+		return nil, err
+	}
+	d.newestUpload, d.missing, d.strays = cross.Newest, cross.Missing, cross.Strays
+	d.newerStrays, d.newerMissing = cross.StraysAfter(d.newestRow.Add(grace)), cross.MissingAfter(d.newestUpload.Add(grace))
+	if err := s.knowledgeDrift(ctx, &d, collections, known); err != nil {
+		return nil, err
+	}
+	return append(cross.Findings, d.findings()...), nil
+}
+
+// knowledgeDrift counts knowledge bases without, and collections of nobody.
+func (s *session) knowledgeDrift(ctx context.Context, d *drift, collections, known map[string]bool) error {
+	for id, err := range s.src.source.Embedded(ctx) {
+		if err != nil {
+			return err
+		}
+		known[id] = true
+		d.embedded++
+		if !collections[id] {
+			d.without++
+		}
+	}
+	for _, table := range []string{"file", "knowledge"} {
+		for id, err := range s.src.source.IDs(ctx, table) {
+			if err != nil {
+				return err
+			}
+			known[id], known["file-"+id] = true, true
+		}
+	}
+	for name := range collections {
+		if sqlite.NamesRow(name) && !known[name] {
+			d.unknown++
+		}
+	}
+	return nil
+}

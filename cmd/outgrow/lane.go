@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"outgrow/pipeline"
+)
+
+// mover is one lane of a pair, whatever it carries.
+type mover interface {
+	Kind() pipeline.Lane
+	Units() []pipeline.Unit
+	// Check asks source and sink what would go wrong.
+	Check(ctx context.Context) ([]pipeline.Finding, error)
+	// Survey reads the whole lane through its transforms into nothing.
+	Survey(ctx context.Context, meter *pipeline.Meter, refused func(pipeline.Refusal), changed func(pipeline.Change)) error
+	// Begin takes the lane's lock on the target and its place in an earlier run.
+	Begin(ctx context.Context, run pipeline.Run) (pipeline.Resumed, error)
+	// Resume is Begin for the run that the journal tells of already.
+	Resume(ctx context.Context) (pipeline.Resumed, error)
+	// Identity is that of the source.
+	Identity(ctx context.Context) (pipeline.Identity, error)
+	Copy(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter) error
+	// Release is the very last act, after every lane was copied.
+	Release(ctx context.Context) error
+	Diff(ctx context.Context, meter *pipeline.Meter, report func(pipeline.Difference)) ([]pipeline.UnitDiff, error)
+	Replay(ctx context.Context, lines []pipeline.Refusal) (pipeline.Outcome, error)
+	// Journal is nil before the lane's state exists.
+	Journal() pipeline.Journal
+	// InPlace is true when both sides are the same folder: nothing is copied.
+	InPlace() bool
+	Close() error
+}
+
+// lane implements mover for one record type.
+type lane[T pipeline.Record] struct {
+	kind       pipeline.Lane
+	units      []pipeline.Unit
+	source     pipeline.Source[T]
+	sink       pipeline.Sink[T]
+	back       pipeline.Source[T]
+	journal    pipeline.Journal
+	transforms []pipeline.Transform[T]
+	equal      func(context.Context, pipeline.Unit, T, T) ([]pipeline.Field, error)
+	decode     func(pipeline.Refusal) (T, error)
+	// fingerprint identifies the target of this lane.
+	fingerprint func(context.Context) (string, error)
+	inPlace     bool
+	workers     int
+	log         *slog.Logger
+}
+
+func (l *lane[T]) Kind() pipeline.Lane       { return l.kind }
+func (l *lane[T]) Units() []pipeline.Unit    { return l.units }
+func (l *lane[T]) InPlace() bool             { return l.inPlace }
+func (l *lane[T]) Journal() pipeline.Journal { return l.journal }
+
+func (l *lane[T]) Check(ctx context.Context) ([]pipeline.Finding, error) {
+	var all []pipeline.Finding
+	for _, side := range []any{l.source, l.sink} {
+		c, ok := side.(pipeline.Checker)
+		if !ok || (side == any(l.sink) && l.inPlace) {
+			continue
+		}
+		f, err := c.Check(ctx, l.units)
+		if err != nil {
+			return nil, fmt.Errorf("checking the %s: %w", l.kind, err)
+		}
+		all = append(all, f...)
+	}
+	return all, nil
+}
+
+func (l *lane[T]) Survey(ctx context.Context, meter *pipeline.Meter, refused func(pipeline.Refusal), changed func(pipeline.Change)) error {
+	return pipeline.Scan(ctx, pipeline.Survey[T]{Source: l.source, Transforms: l.transforms, Units: l.units, Workers: l.workers, Meter: meter,
+		Handle: func(_ context.Context, b pipeline.Batch[T]) error {
+			for _, r := range b.Refused {
+				refused(r)
+			}
+			for _, c := range b.Changed {
+				changed(c)
+			}
+			return nil
+		}})
+}
+
+func (l *lane[T]) Identity(ctx context.Context) (pipeline.Identity, error) {
+	i, ok := l.source.(pipeline.Identifier)
+	if !ok {
+		return pipeline.Identity{Stable: string(l.kind)}, nil
+	}
+	return i.Identity(ctx)
+}
+
+func (l *lane[T]) Begin(ctx context.Context, run pipeline.Run) (pipeline.Resumed, error) {
+	id, err := l.Identity(ctx)
+	if err != nil {
+		return pipeline.Resumed{}, err
+	}
+	run.Source = id
+	if run.Target, err = l.fingerprint(ctx); err != nil {
+		return pipeline.Resumed{}, err
+	}
+	return l.journal.Begin(ctx, run)
+}
+
+// Resume needs no source: it takes the lock for the run as it was begun.
+func (l *lane[T]) Resume(ctx context.Context) (pipeline.Resumed, error) {
+	p, ok := l.journal.(pipeline.Peeker)
+	if !ok {
+		return pipeline.Resumed{}, errors.ErrUnsupported
+	}
+	run, err := p.Peek(ctx)
+	if err != nil {
+		return pipeline.Resumed{}, err
+	}
+	if run == nil {
+		return pipeline.Resumed{}, &pipeline.Error{Op: "resuming the " + string(l.kind), Err: errors.New("no migration was begun on this target"), Exit: pipeline.ExitUsage,
+			Hint: "run migrate first"}
+	}
+	return l.journal.Begin(ctx, *run)
+}
+
+func (l *lane[T]) Copy(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter) error {
+	if l.inPlace {
+		for _, u := range l.units {
+			c := meter.Unit(u)
+			c.Read.Store(u.Records)
+			c.End()
+			gate.Open(u.ID())
+		}
+		return nil
+	}
+	return pipeline.Copy(ctx, pipeline.Job[T]{Source: l.source, Sink: l.sink, Journal: l.journal, Transforms: l.transforms, Units: l.units,
+		Workers: l.workers, Gate: gate, Meter: meter, Log: l.log})
+}
+
+func (l *lane[T]) Release(ctx context.Context) error {
+	if r, ok := l.sink.(pipeline.Releaser); ok && !l.inPlace {
+		return r.Release(ctx)
+	}
+	return nil
+}
+
+func (l *lane[T]) Diff(ctx context.Context, meter *pipeline.Meter, report func(pipeline.Difference)) ([]pipeline.UnitDiff, error) {
+	get, ok := l.back.(pipeline.Getter[T])
+	if !ok {
+		return nil, &pipeline.Error{Op: "reading the target back", Unit: string(l.kind), Err: errors.ErrUnsupported}
+	}
+	return pipeline.Diff(ctx, pipeline.Comparison[T]{Source: l.source, Transforms: l.transforms, Units: l.units, Workers: l.workers, Meter: meter,
+		Target: get, Equal: l.equal, Journal: l.journal, Report: report})
+}
+
+// Replay puts repaired lines in, unit by unit in the order given, through the
+// same transforms as the copy.
+func (l *lane[T]) Replay(ctx context.Context, lines []pipeline.Refusal) (pipeline.Outcome, error) {
+	var total pipeline.Outcome
+	put, ok := l.sink.(pipeline.Putter[T])
+	if !ok {
+		return total, &pipeline.Error{Op: "replaying " + string(l.kind), Err: errors.ErrUnsupported, Hint: "run migrate again: it copies what is readable now"}
+	}
+	for len(lines) > 0 {
+		id := lines[0].Unit
+		b := pipeline.Batch[T]{Part: pipeline.Part{Unit: unitOf(id)}}
+		n := 0
+		for n < len(lines) && n < 500 && lines[n].Unit == id {
+			rec, err := l.decode(lines[n])
+			if err != nil {
+				return total, &pipeline.Error{Op: "reading a line for", Unit: id, Key: printable(lines[n].Key), Err: err, Exit: pipeline.ExitUsage,
+					Hint: "keep the line's form as status --quarantine prints it and change only the values"}
+			}
+			b.Records = append(b.Records, rec)
+			n++
+		}
+		lines = lines[n:]
+		pipeline.Apply(&b, l.transforms, (*pipeline.Meter)(nil).Unit(b.Part.Unit))
+		total.Refused = append(total.Refused, b.Refused...)
+		out, err := put.Put(ctx, b.Part.Unit, b.Records)
+		if err != nil {
+			return total, err
+		}
+		total.Add(out)
+	}
+	return total, nil
+}
+
+// Close closes everything that was opened, the lock included.
+func (l *lane[T]) Close() error {
+	var errs []error
+	if l.journal != nil {
+		errs = append(errs, l.journal.Close())
+	}
+	if l.back != nil {
+		errs = append(errs, l.back.Close())
+	}
+	if l.sink != nil {
+		errs = append(errs, l.sink.Close())
+	}
+	if l.source != nil {
+		errs = append(errs, l.source.Close())
+	}
+	return errors.Join(errs...)
+}

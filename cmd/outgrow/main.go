@@ -1,0 +1,119 @@
+// Command outgrow moves an Open WebUI deployment off its embedded defaults and
+// proves that nothing was lost.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"outgrow/pipeline"
+)
+
+// version is set by the linker (see the Makefile).
+var version = ""
+
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if bi, ok := debug.ReadBuildInfo(); ok && bi.Main.Version != "" {
+		return bi.Main.Version
+	}
+	return "(devel)"
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the whole program, so that tests can call it in their own process. It
+// returns the exit code.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	var cli CLI
+	ended, code := false, 0
+	parser, err := kong.New(&cli, kong.Name("outgrow"), kong.Description(description), kong.UsageOnError(),
+		kong.Writers(stdout, stderr), kong.Exit(func(c int) { ended, code = true, c }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}), kong.Help(helpPrinter))
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, err)
+		return pipeline.ExitFailed
+	}
+	kctx, err := parser.Parse(args)
+	if ended {
+		return code
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "outgrow: %v\nTry: outgrow --help\n", err)
+		return pipeline.ExitUsage
+	}
+	app := &app{ctx: ctx, environ: environ, out: stdout, err: stderr}
+	return app.exit(kctx.Run(app))
+}
+
+// app is what every command needs of its surroundings.
+type app struct {
+	ctx      context.Context //nolint:containedctx // kong's Run methods take bound values, so the root context travels in one.
+	environ  []string
+	out, err io.Writer
+	json     bool
+	redact   func(string) string // hides secrets in error texts; nil before a deployment was read
+	failure  func(error)         // prints the failure screen of a run that had begun
+}
+
+// exit prints the error, if any, and gives the exit code.
+func (a *app) exit(err error) int {
+	if err == nil {
+		return pipeline.ExitOK
+	}
+	if a.ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(a.ctx))) {
+		err = &pipeline.Error{Op: "stopped", Err: context.Canceled, Exit: pipeline.ExitStopped, Hint: "run the same command again: it goes on where it stopped"}
+	}
+	var quiet *verdict
+	switch {
+	case errors.As(err, &quiet):
+	case a.failure != nil:
+		a.failure(err)
+	default:
+		a.printError(err)
+	}
+	return pipeline.ExitCode(err)
+}
+
+// printError prints an error and its hint, without secrets.
+func (a *app) printError(err error) {
+	text, hint := err.Error(), pipeline.HintOf(err)
+	if a.redact != nil {
+		text, hint = a.redact(text), a.redact(hint)
+	}
+	if a.json {
+		emit(a.out, event{Event: "error", Text: text, Fix: hint, Exit: pipeline.ExitCode(err)})
+	}
+	_, _ = fmt.Fprintf(a.err, "failed  %s\n", indent(text))
+	if hint != "" {
+		_, _ = fmt.Fprintf(a.err, "fix     %s\n", indent(hint))
+	}
+}
+
+// verdict is an exit code whose reasons were printed already.
+type verdict struct{ code int }
+
+func (v *verdict) Error() string { return fmt.Sprintf("exit code %d", v.code) }
+
+// judged gives the error for an exit code whose reasons were printed; nil for 0.
+func judged(code int) error {
+	if code == pipeline.ExitOK {
+		return nil
+	}
+	return &pipeline.Error{Op: "judging", Err: &verdict{code}, Exit: code}
+}

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"outgrow/pipeline"
+)
+
+type migrateCmd struct {
+	pair
+	laneFlags
+	Accept  []string `help:"Reasons whose refused records you agree to leave in the quarantine: orphan, needs-embedding, ..." placeholder:"REASON"`
+	Replace bool     `help:"Empty what the target already holds of these lanes, and start over."`
+	Chown   string   `help:"Owner of written files, uid:gid (default: that of the target folder)." placeholder:"UID:GID"`
+}
+
+func (c *migrateCmd) Run(a *app) error {
+	s, err := a.open(c.pair, c.laneFlags, openOptions{write: true, replace: c.Replace, chown: c.Chown, accept: c.Accept})
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	m := &migration{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now()}
+	a.failure = m.failed
+	return m.run(a.ctx)
+}
+
+// migration is one run of migrate.
+type migration struct {
+	*app
+	*session
+	meter   *pipeline.Meter
+	began   time.Time
+	id      string
+	resumed bool
+	changed bool
+	started bool // something may have been written
+	all     []pipeline.Finding
+}
+
+func (m *migration) run(ctx context.Context) error {
+	findings, err := m.check(ctx)
+	if err != nil {
+		return err
+	}
+	m.all = findings
+	if err := m.begin(ctx, findings); err != nil {
+		return err
+	}
+	m.screen("migrate", m.id, m.resumed, findings)
+	m.started = true
+	if err := m.copyAll(ctx); err != nil {
+		return err
+	}
+	return m.conclude(ctx)
+}
+
+// begin refuses what the checks refuse, then takes every lane's lock. Nothing
+// but outgrow's own state is written by it.
+func (m *migration) begin(ctx context.Context, findings []pipeline.Finding) error {
+	if refused, _ := judge(findings, m.consent); refused {
+		m.screen("migrate", "", false, findings)
+		return &pipeline.Error{Op: "checking before the first write", Err: errors.New("the plan is refused, nothing was written"), Exit: pipeline.ExitUsage,
+			Hint: "mend what is marked \"refuse\" above, then run the same command"}
+	}
+	id := make([]byte, 2)
+	_, _ = rand.Read(id)
+	m.id = hex.EncodeToString(id)
+	fresh := true
+	for _, l := range m.lanes {
+		if l.InPlace() {
+			continue
+		}
+		res, err := l.Begin(ctx, pipeline.Run{ID: m.id, Version: buildVersion()})
+		if err != nil {
+			return err
+		}
+		if !res.Fresh {
+			fresh, m.id = false, res.Run.ID
+		}
+		m.changed = m.changed || res.SourceChanged
+		if err := l.Journal().Accept(ctx, m.consent.reasons()); err != nil {
+			return err
+		}
+	}
+	m.resumed = !fresh
+	return nil
+}
+
+// copyAll moves the lanes at the same time; the first error stops all.
+func (m *migration) copyAll(ctx context.Context) error {
+	gate := &pipeline.Gate{}
+	totals := map[pipeline.Lane]int64{}
+	have := map[string]bool{}
+	for _, l := range m.lanes {
+		totals[l.Kind()] = 0
+		for _, u := range l.Units() {
+			m.meter.Unit(u)
+			totals[l.Kind()] += max(u.Records, 0)
+			have[u.ID()] = true
+		}
+	}
+	for _, l := range m.lanes {
+		for _, u := range l.Units() {
+			for _, id := range u.After {
+				// A unit of a lane that does not take part: nothing to wait for.
+				if !have[id] {
+					gate.Open(id)
+				}
+			}
+		}
+	}
+	d := startDisplay(m.out, m.json, m.meter, totals)
+	defer d.stop()
+	g, gctx := errgroup.WithContext(ctx)
+	for _, l := range m.lanes {
+		g.Go(func() error {
+			if err := l.Copy(gctx, gate, m.meter); err != nil {
+				return fmt.Errorf("%s: %w", l.Kind(), err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, l := range m.lanes {
+		if err := l.Release(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// conclude counts quarantine and ledger, writes the report and finds the exit
+// code.
+func (m *migration) conclude(ctx context.Context) error {
+	// The source may have been written to while it was copied.
+	for _, l := range m.lanes {
+		if l.InPlace() {
+			continue
+		}
+		res, err := m.stillTheSame(ctx, l)
+		if err != nil {
+			return err
+		}
+		m.changed = m.changed || !res
+	}
+	refused, ledger, err := m.tallies(ctx)
+	if err != nil {
+		return err
+	}
+	code, waiting := pipeline.ExitOK, map[string]bool{}
+	for _, t := range refused {
+		if !t.Accepted && t.Count > 0 {
+			code = pipeline.ExitDiffers
+			waiting[string(t.Reason)] = true
+		}
+	}
+	if m.changed {
+		code = pipeline.ExitDiffers
+	}
+	path, err := m.save(code, "", true, refused, ledger)
+	if err != nil {
+		return err
+	}
+	if m.json {
+		emit(m.out, event{Event: "done", Exit: code, Detail: map[string]any{"run": m.id, "report": path, "quarantine": refused, "ledger": ledger, "source_changed": m.changed}})
+		return judged(code)
+	}
+	m.printDone(refused, ledger, waiting, path)
+	return judged(code)
+}
+
+func (m *migration) printDone(refused, ledger []pipeline.Tally, waiting map[string]bool, path string) {
+	var rows, vectors, files int64
+	for _, c := range m.meter.Units() {
+		switch c.Unit.Lane {
+		case pipeline.Rows:
+			rows += c.Written.Load()
+		case pipeline.Vectors:
+			vectors += c.Written.Load()
+		case pipeline.Files:
+			files += c.Written.Load()
+		}
+	}
+	m.say("done    %s, %s, %s in %s", plural(rows, "row"), plural(vectors, "vector"), plural(files, "file"), clock(time.Since(m.began)))
+	for _, t := range ledger {
+		m.say("changed %s of %s: %s (in the ledger)", plural(t.Count, "value"), t.Unit, t.Reason)
+	}
+	for _, t := range refused {
+		word := "refused"
+		if t.Accepted {
+			word = "accepted"
+		}
+		m.say("%-8s%s of %s: %s (whole, in the quarantine)", word, plural(t.Count, "record"), t.Unit, t.Reason)
+	}
+	if m.changed {
+		m.say("changed the source was written to since this migration began: a sync pass is needed before the target is equal")
+	}
+	if len(waiting) > 0 {
+		m.say("fix     look at them: outgrow status %s --quarantine", m.target())
+		m.say("        repair and put them in: outgrow replay %s FILE, or agree to leave them out: --accept %s", m.target(), strings.Join(keysOf(waiting), ","))
+	}
+	m.say("report  %s", path)
+	m.say("next    outgrow verify %s", m.pairArgs())
+}
+
+func (m *migration) save(code int, problem string, complete bool, refused, ledger []pipeline.Tally) (string, error) {
+	return updateReport(m.state, func(r *report) {
+		r.From, r.To = m.describe()
+		r.Migrate = &migrateReport{Run: m.id, At: m.began.UTC(), Seconds: time.Since(m.began).Seconds(), Resumed: m.resumed, SourceChanged: m.changed,
+			Complete: complete, Exit: code, Error: problem, Units: unitReports(m.meter), Findings: m.all, Quarantine: refused, Ledger: ledger}
+	})
+}
+
+// failed prints what is safe, what must not be started, and the fix.
+func (m *migration) failed(err error) {
+	if !m.started {
+		m.printError(err)
+		return
+	}
+	text := m.clean(err.Error())
+	code := pipeline.ExitCode(err)
+	path, serr := m.save(code, text, false, nil, nil)
+	if m.json {
+		emit(m.out, event{Event: "failed", Text: text, Fix: m.clean(pipeline.HintOf(err)), Exit: code, Detail: map[string]string{"run": m.id, "report": path}})
+	}
+	word := "failed "
+	if code == pipeline.ExitStopped {
+		word = "stopped"
+	}
+	done, all := 0, 0
+	for _, c := range m.meter.Units() {
+		all++
+		if c.Done() {
+			done++
+		}
+	}
+	_, _ = fmt.Fprintf(m.err, "%s %s   exit %d\n", word, indent(text), code)
+	_, _ = fmt.Fprintf(m.err, "safe    the source is untouched; %d of %d units are done and kept. Start the old app if users wait.\n", done, all)
+	if unfit := m.unfit(); unfit != "" {
+		_, _ = fmt.Fprintf(m.err, "not     Do not start the new one: %s.\n", unfit)
+	}
+	fix := m.clean(pipeline.HintOf(err))
+	if fix == "" {
+		fix = "run the same command again: it resumes, nothing is done twice"
+	}
+	_, _ = fmt.Fprintf(m.err, "fix     %s\n", indent(fix))
+	if serr == nil {
+		_, _ = fmt.Fprintf(m.err, "report  %s\n", path)
+	}
+}

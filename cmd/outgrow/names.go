@@ -1,0 +1,36 @@
+package main
+
+import (
+	"sort"
+	"strconv"
+	"strings"
+
+	"outgrow/pipeline"
+)
+
+// unitOf makes a unit of its ID again.
+func unitOf(id string) pipeline.Unit {
+	l, name, _ := strings.Cut(id, "/")
+	return pipeline.Unit{Lane: pipeline.Lane(l), Name: name, Records: -1, Bytes: -1}
+}
+
+// printable shows a key to people: separators as commas, the rest quoted where
+// it must be.
+func printable(key string) string {
+	key = strings.ReplaceAll(strings.ReplaceAll(key, pipeline.KeySeparator, ","), pipeline.NullKey, "NULL")
+	if q := strconv.Quote(key); len(q) != len(key)+2 {
+		return q
+	}
+	return key
+}
+
+func keysOf(m map[string]bool) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	sort.Strings(out)
+	return out
+}
+
+func joinComma(words []string) string { return strings.Join(words, ",") }

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"outgrow/mappings/env"
+	"outgrow/pipeline"
+)
+
+// openOptions say what the sides are opened for.
+type openOptions struct {
+	write   bool // the target will be written
+	verify  bool // the target will be read back
+	replace bool
+	chown   string
+	accept  []string
+}
+
+// pick reports whether the lane takes part.
+func (f laneFlags) pick(l pipeline.Lane) bool {
+	return len(f.Only) == 0 || slices.Contains(f.Only, string(l))
+}
+
+// open reads both sides and opens the lanes. Nothing is written by it.
+func (a *app) open(p pair, f laneFlags, opt openOptions) (_ *session, err error) {
+	a.json = p.JSON
+	s := &session{app: a, args: p}
+	from, ferr := env.Load("from", p.From, p.FromMount, a.environ)
+	to, terr := env.Load("to", p.To, p.ToMount, a.environ)
+	a.redact = func(text string) string { return to.Redact(from.Redact(text)) }
+	if err := errors.Join(ferr, terr, supported(from, to, f)); err != nil {
+		return nil, &pipeline.Error{Op: "reading the configuration", Err: err, Exit: pipeline.ExitUsage}
+	}
+	s.from, s.to = from, to
+	if err := s.direct(p.target); err != nil {
+		return nil, err
+	}
+	if s.state, err = stateDir(p.target, from.Mount); err != nil {
+		return nil, err
+	}
+	s.readConsent(opt.accept)
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	o := &opener{session: s, ctx: a.ctx, flags: f, opt: opt, log: slog.New(slog.NewTextHandler(cleaner{a}, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	return s, o.open()
+}
+
+// supported names, for each lane that takes part, what this version cannot move.
+func supported(from, to env.Deployment, f laneFlags) error {
+	var errs []error
+	need := func(lane pipeline.Lane, side, variable, got, want string) {
+		if f.pick(lane) && got != "" && got != want {
+			errs = append(errs, fmt.Errorf("%s: %s is %s; this version moves %s from or to %s only (leave the lane out with --only)", side, variable, got, lane, want))
+		}
+	}
+	need(pipeline.Rows, "from", "DATABASE_URL", from.Database.Kind, env.SQLite)
+	need(pipeline.Rows, "to", "DATABASE_URL", to.Database.Kind, env.Postgres)
+	need(pipeline.Vectors, "from", "VECTOR_DB", from.Vector.Kind, env.Chroma)
+	need(pipeline.Vectors, "to", "VECTOR_DB", to.Vector.Kind, env.PGVector)
+	need(pipeline.Files, "from", "STORAGE_PROVIDER", from.Files.Provider, env.Local)
+	need(pipeline.Files, "to", "STORAGE_PROVIDER", to.Files.Provider, env.Local)
+	return errors.Join(errs...)
+}
+
+type opener struct {
+	*session
+	ctx   context.Context //nolint:containedctx // lives as long as one call of open.
+	flags laneFlags
+	opt   openOptions
+	log   *slog.Logger
+}
+
+func (o *opener) open() error {
+	rows, err := o.openRows()
+	if err != nil {
+		return err
+	}
+	if o.flags.pick(pipeline.Vectors) {
+		if err := o.openVectors(rows); err != nil {
+			return err
+		}
+	}
+	if o.flags.pick(pipeline.Files) {
+		if err := o.openFiles(rows); err != nil {
+			return err
+		}
+	}
+	return o.facts(rows)
+}
+
+func (o *opener) limits() pipeline.Limits {
+	return pipeline.Limits{Bytes: max(o.flags.Batch, 1) << 20}
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"syscall"
+
+	"outgrow/pipeline"
+	"outgrow/pipeline/localstate"
+	sink "outgrow/sink/files"
+	"outgrow/source/files"
+	"outgrow/source/sqlite"
+)
+
+func (o *opener) openFiles(rows *sqlite.Source) error {
+	l := &lane[*pipeline.Object]{kind: pipeline.Files, workers: o.flags.Writers, log: o.log, equal: files.Equal}
+	o.lanes = append(o.lanes, l)
+	id, err := rows.Identity(o.ctx)
+	if err != nil {
+		return err
+	}
+	src, err := files.Open(o.ctx, files.Config{Mount: o.from.Mount, Include: o.flags.Include, Stable: id.Stable})
+	if err != nil {
+		return err
+	}
+	l.source = src
+	if l.units, err = src.Units(o.ctx); err != nil {
+		return err
+	}
+	if err := o.to.CheckMount(); err != nil {
+		return err
+	}
+	if l.inPlace, err = sink.SameFolder(o.from.Mount, o.to.Mount); err != nil {
+		return err
+	}
+	l.fingerprint = func(context.Context) (string, error) { return folderID(o.to.Mount) }
+	o.dst.files = "copied to " + o.to.Mount
+	if l.inPlace {
+		o.dst.files = "same folder, in place"
+	}
+	if !l.inPlace {
+		dst, err := sink.Open(o.ctx, sink.Config{Mount: o.to.Mount, Owner: o.opt.chown, Replace: o.opt.replace})
+		if err != nil {
+			return err
+		}
+		l.sink = dst
+		state, err := localstate.Open(o.ctx, o.state, pipeline.Files, o.from.Mount)
+		if err != nil {
+			return err
+		}
+		l.journal = state
+	}
+	if !o.opt.verify {
+		return nil
+	}
+	back, err := files.Open(o.ctx, files.Config{Mount: o.to.Mount, Include: o.flags.Include})
+	if err != nil {
+		return err
+	}
+	l.back = back
+	return nil
+}
+
+// folderID identifies a folder without naming it, by device and inode.
+func folderID(dir string) (string, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return "", pipeline.Environment("looking at the target's DATA_DIR", err, "mount it, or say with --to-mount where it is mounted here")
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "files", nil
+	}
+	return fmt.Sprintf("files:%d:%d", st.Dev, st.Ino), nil
+}

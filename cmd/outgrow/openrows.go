@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"outgrow/mappings/files"
+	"outgrow/mappings/pg"
+	"outgrow/mappings/rows"
+	"outgrow/pipeline"
+	sink "outgrow/sink/postgres"
+	back "outgrow/source/postgres"
+	"outgrow/source/sqlite"
+)
+
+// openRows opens the source's database, which every command reads facts from,
+// and the rows lane where it takes part.
+func (o *opener) openRows() (*sqlite.Source, error) {
+	src, err := sqlite.Open(o.ctx, sqlite.Config{Path: o.from.Database.Path, Stopped: o.flags.Stopped, Log: o.log, Limits: o.limits(),
+		SpecialAfter: map[string][]string{"file": {pipeline.Unit{Lane: pipeline.Files, Name: files.Uploads}.ID()}}})
+	if err != nil {
+		return nil, err
+	}
+	if !o.flags.pick(pipeline.Rows) {
+		o.closers = append(o.closers, src.Close)
+		return src, nil
+	}
+	l := &lane[*pipeline.Row]{kind: pipeline.Rows, source: src, workers: o.flags.Writers, log: o.log, equal: equalRows}
+	o.lanes = append(o.lanes, l)
+	head, err := src.Head(o.ctx)
+	if err != nil {
+		return nil, err
+	}
+	dst, err := sink.Open(o.ctx, sink.Config{URL: o.to.Database.URL, Schema: o.to.Database.Schema, Head: head, Writers: o.flags.Writers, Replace: o.opt.replace, Log: o.log})
+	if err != nil {
+		return nil, err
+	}
+	l.sink, l.journal, l.fingerprint = dst, dst.Journal(), dst.Fingerprint
+	t, err := dst.Inspect(o.ctx)
+	if err != nil {
+		return nil, err
+	}
+	o.dst.version = t.Version
+	cols, err := dst.Columns(o.ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.mapRows(l, src, cols); err != nil {
+		return nil, err
+	}
+	if !o.opt.verify {
+		return src, nil
+	}
+	target, err := back.Open(o.ctx, back.Config{URL: o.to.Database.URL, Schema: o.to.Database.Schema, Columns: names(cols), MaxConns: int32(o.flags.Writers) + 1})
+	if err != nil {
+		return nil, err
+	}
+	l.back = target
+	return src, nil
+}
+
+// mapRows restricts the source to what the target has and makes the transform.
+func (o *opener) mapRows(l *lane[*pipeline.Row], src *sqlite.Source, cols map[string][]pg.Column) error {
+	tables, keys := columnsOf(cols)
+	src.SetKeys(keys)
+	src.SetColumns(names(cols))
+	units, err := src.Units(o.ctx)
+	if err != nil {
+		return err
+	}
+	for _, u := range units {
+		if _, ok := cols[u.Name]; ok {
+			l.units = append(l.units, u)
+		}
+	}
+	l.transforms = []pipeline.Transform[*pipeline.Row]{rows.Transform(tables, rows.Options{FilePath: o.filePath()})}
+	l.decode = func(r pipeline.Refusal) (*pipeline.Row, error) { return decodeRow(r, keys[unitOf(r.Unit).Name]) }
+	return nil
+}
+
+// filePath rewrites file.path to what the target's provider expects. The path
+// of a file that the source does not have stays as it is: a row is never
+// switched to an object that is not there.
+func (o *opener) filePath() func(string) (string, string) {
+	uploads := filepath.Join(o.from.Mount, files.Uploads)
+	return func(old string) (string, string) {
+		name := files.Name(old)
+		if name == "" {
+			return old, ""
+		}
+		if _, err := os.Lstat(filepath.Join(uploads, name)); err != nil {
+			return old, ""
+		}
+		path, err := files.Path(o.to, name)
+		if err != nil {
+			return old, ""
+		}
+		return path, "rewritten to the target's DATA_DIR"
+	}
+}
+
+func names(cols map[string][]pg.Column) map[string][]string {
+	out := map[string][]string{}
+	for table, list := range cols {
+		for _, c := range list {
+			out[table] = append(out[table], c.Name)
+		}
+	}
+	return out
+}
+
+// equalRows compares two canonical rows by column name. Columns that only one
+// side has do not count: the plan has told of them.
+func equalRows(_ context.Context, _ pipeline.Unit, want, got *pipeline.Row) ([]pipeline.Field, error) {
+	var out []pipeline.Field
+	for i, c := range want.Table.Columns {
+		k := i
+		if k >= len(got.Table.Columns) || got.Table.Columns[k] != c {
+			if k = slices.Index(got.Table.Columns, c); k < 0 {
+				continue
+			}
+		}
+		if want.Values[i] != got.Values[k] {
+			out = append(out, pipeline.Field{Column: c, Got: got.Values[k], Detail: fmt.Sprintf("source %s, target %s", shape(want.Values[i]), shape(got.Values[k]))})
+		}
+	}
+	return out, nil
+}
+
+// shape describes a value without showing it: people's chats do not belong in a
+// report.
+func shape(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "NULL"
+	case string:
+		return fmt.Sprintf("text of %s (%.12s)", plural(int64(len(v)), "byte"), pipeline.Digest(v))
+	default:
+		return fmt.Sprintf("%T (%.12s)", v, pipeline.Digest(v))
+	}
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"outgrow/pipeline"
+)
+
+// laneProgress sums up the units of a lane.
+type laneProgress struct {
+	Lane    pipeline.Lane `json:"lane"`
+	Read    int64         `json:"read"`
+	Total   int64         `json:"total"`
+	Bytes   int64         `json:"bytes"`
+	Refused int64         `json:"refused"`
+	Doing   string        `json:"doing,omitempty"`
+	Rate    float64       `json:"bytes_per_second"`
+	// Left is the estimate of the time left in seconds, -1 when unknown.
+	Left float64 `json:"seconds_left"`
+}
+
+// display shows the meter's counters until stop is called: bars on a terminal,
+// a plain line every ten seconds without one, JSON lines with --json.
+type display struct {
+	meter  *pipeline.Meter
+	lanes  []pipeline.Lane
+	totals map[pipeline.Lane]int64
+	first  map[pipeline.Lane]int64 // what was done before this process, so that rates are honest
+	began  time.Time
+	done   chan struct{}
+	wg     sync.WaitGroup
+}
+
+func startDisplay(w io.Writer, json bool, meter *pipeline.Meter, totals map[pipeline.Lane]int64) *display {
+	d := &display{meter: meter, totals: totals, first: map[pipeline.Lane]int64{}, began: time.Now(), done: make(chan struct{})}
+	for _, l := range []pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files} {
+		if _, ok := totals[l]; ok {
+			d.lanes = append(d.lanes, l)
+		}
+	}
+	for _, p := range d.snapshot() {
+		d.first[p.Lane] = p.Bytes
+	}
+	f, isFile := w.(*os.File)
+	show, every := d.plain, 10*time.Second
+	switch {
+	case json:
+		show, every = d.jsonLine, time.Second
+	case isFile && term.IsTerminal(int(f.Fd())):
+		show, every = d.bars(), 200*time.Millisecond
+	}
+	d.wg.Add(1)
+	go func() {
+		defer d.wg.Done()
+		t := time.NewTicker(every)
+		defer t.Stop()
+		for {
+			select {
+			case <-d.done:
+				show(w, true)
+				return
+			case <-t.C:
+				show(w, false)
+			}
+		}
+	}()
+	return d
+}
+
+// stop draws once more and ends the display.
+func (d *display) stop() {
+	close(d.done)
+	d.wg.Wait()
+}
+
+func (d *display) snapshot() []laneProgress {
+	sums := map[pipeline.Lane]*laneProgress{}
+	for l, n := range d.totals {
+		sums[l] = &laneProgress{Lane: l, Total: n, Doing: d.meter.Doing(l), Left: -1}
+	}
+	for _, c := range d.meter.Units() {
+		if s, ok := sums[c.Unit.Lane]; ok {
+			s.Read += c.Read.Load()
+			s.Bytes += c.Bytes.Load()
+			s.Refused += c.Refused.Load()
+		}
+	}
+	secs := time.Since(d.began).Seconds()
+	out := make([]laneProgress, 0, len(d.lanes))
+	for _, l := range d.lanes {
+		s := sums[l]
+		s.Total = max(s.Total, s.Read)
+		if moved := s.Bytes - d.first[l]; secs > 0.5 && moved > 0 {
+			s.Rate = float64(moved) / secs
+			if s.Read > 0 && s.Doing == "" {
+				s.Left = float64(s.Total-s.Read) * float64(s.Bytes) / float64(s.Read) / s.Rate
+			}
+		}
+		out = append(out, *s)
+	}
+	return out
+}
+
+func (p laneProgress) text() string {
+	pct := 100.0
+	if p.Total > 0 {
+		pct = 100 * float64(p.Read) / float64(p.Total)
+	}
+	s := fmt.Sprintf("%s %.0f %%", p.Lane, pct)
+	if p.Doing != "" {
+		return s + " " + p.Doing
+	}
+	if p.Rate > 0 && p.Read < p.Total {
+		s += " " + size(int64(p.Rate)) + "/s"
+	}
+	return s
+}
+
+func (d *display) line() string {
+	var parts []string
+	left := -1.0
+	for _, p := range d.snapshot() {
+		parts = append(parts, p.text())
+		left = max(left, p.Left)
+	}
+	s := strings.Join(parts, " · ")
+	if left >= 0.5 {
+		s += " · about " + clock(time.Duration(left*float64(time.Second))) + " left"
+	}
+	return s
+}
+
+func (d *display) plain(w io.Writer, _ bool) { _, _ = fmt.Fprintln(w, d.line()) }
+
+func (d *display) jsonLine(w io.Writer, _ bool) {
+	emit(w, event{Event: "progress", Detail: d.snapshot()})
+}
+
+// bars draws one bar over all lanes, with the lanes' own figures beside it.
+func (d *display) bars() func(io.Writer, bool) {
+	bar := progressbar.NewOptions64(1000, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetWidth(18),
+		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "▓", SaucerPadding: "░"}), progressbar.OptionSetElapsedTime(false),
+		progressbar.OptionSetPredictTime(false), progressbar.OptionClearOnFinish(), progressbar.OptionShowDescriptionAtLineEnd())
+	return func(w io.Writer, last bool) {
+		var read, total int64
+		for _, p := range d.snapshot() {
+			read += p.Read
+			total += p.Total
+		}
+		if total > 0 {
+			_ = bar.Set64(min(999, 1000*read/total))
+		}
+		bar.Describe(d.line())
+		if last {
+			_ = bar.Finish()
+			_, _ = fmt.Fprintln(w, d.line())
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"outgrow/pipeline"
+)
+
+// report is what stands in report.json: one section a command, each replaced by
+// the next run of that command. It holds no secret and no value of a record.
+type report struct {
+	Version string         `json:"version"`
+	From    string         `json:"from"`
+	To      string         `json:"to"`
+	Plan    *planReport    `json:"plan,omitempty"`
+	Migrate *migrateReport `json:"migrate,omitempty"`
+	Verify  *verifyReport  `json:"verify,omitempty"`
+}
+
+type unitReport struct {
+	Unit    string  `json:"unit"`
+	Label   string  `json:"label,omitempty"`
+	Read    int64   `json:"read"`
+	Written int64   `json:"written"`
+	Refused int64   `json:"refused"`
+	Changed int64   `json:"changed"`
+	Bytes   int64   `json:"bytes"`
+	Largest int64   `json:"largest_record_bytes"`
+	Seconds float64 `json:"seconds"`
+}
+
+type planReport struct {
+	At       time.Time          `json:"at"`
+	Seconds  float64            `json:"seconds"`
+	Estimate float64            `json:"estimated_seconds"`
+	Refused  bool               `json:"refused"`
+	Units    []unitReport       `json:"units"`
+	Findings []pipeline.Finding `json:"findings"`
+	Problems []pipeline.Tally   `json:"problems"`
+	Changes  []pipeline.Tally   `json:"changes"`
+}
+
+type migrateReport struct {
+	Run           string             `json:"run"`
+	At            time.Time          `json:"at"`
+	Seconds       float64            `json:"seconds"`
+	Resumed       bool               `json:"resumed"`
+	SourceChanged bool               `json:"source_changed"`
+	Complete      bool               `json:"complete"`
+	Exit          int                `json:"exit"`
+	Error         string             `json:"error,omitempty"`
+	Units         []unitReport       `json:"units"`
+	Findings      []pipeline.Finding `json:"findings"`
+	Quarantine    []pipeline.Tally   `json:"quarantine"`
+	Ledger        []pipeline.Tally   `json:"ledger"`
+}
+
+type verifyReport struct {
+	At          time.Time           `json:"at"`
+	Seconds     float64             `json:"seconds"`
+	Equal       bool                `json:"equal"`
+	Units       []pipeline.UnitDiff `json:"units"`
+	Differences int64               `json:"differences"`
+	File        string              `json:"differences_file,omitempty"`
+}
+
+func unitReports(m *pipeline.Meter) []unitReport {
+	var out []unitReport
+	for _, c := range m.Units() {
+		out = append(out, unitReport{c.Unit.ID(), c.Unit.Label, c.Read.Load(), c.Written.Load(), c.Refused.Load(), c.Changed.Load(),
+			c.Bytes.Load(), c.Largest.Load(), c.Elapsed().Seconds()})
+	}
+	return out
+}
+
+// updateReport changes report.json in the state folder by temp file, fsync and
+// rename, and gives its path.
+func updateReport(dir string, change func(*report)) (string, error) {
+	path := filepath.Join(dir, "report.json")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return path, &pipeline.Error{Op: "making the state folder", Err: err, Exit: pipeline.ExitEnvironment, Hint: "name a writable folder with --state"}
+	}
+	var r report
+	if old, err := os.ReadFile(path); err == nil {
+		// A damaged report is replaced: it is a summary, not state.
+		_ = json.Unmarshal(old, &r)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return path, fmt.Errorf("reading the report: %w", err)
+	}
+	change(&r)
+	r.Version = buildVersion()
+	body, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return path, fmt.Errorf("encoding the report: %w", err)
+	}
+	return path, writeFile(path, append(body, '\n'))
+}
+
+// writeFile replaces a file durably.
+func writeFile(path string, body []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".outgrow-*")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if _, err = f.Write(body); err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("syncing the state folder: %w", err)
+	}
+	defer func() { _ = d.Close() }()
+	return d.Sync()
+}

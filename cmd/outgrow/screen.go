@@ -1,0 +1,171 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"outgrow/mappings/env"
+	"outgrow/mappings/schema"
+	"outgrow/pipeline"
+	"outgrow/source/sqlite"
+)
+
+// sourceFacts is what the first screen and the freshness rule know of the
+// source.
+type sourceFacts struct {
+	rows        sqlite.Inspection
+	mode        sqlite.Mode
+	collections int
+	vectors     int64
+	uploads     int64
+	upload      int64 // bytes
+
+	key    keyFacts
+	source *sqlite.Source
+}
+
+// keyFacts is what is known of WEBUI_SECRET_KEY and what is stored under it.
+type keyFacts struct {
+	from          string // variable or file, "" when there is none
+	stored, opens int
+}
+
+// targetFacts is what the first screen says of the target.
+type targetFacts struct {
+	version  int // server_version_num
+	begun    bool
+	vectors  string
+	files    string
+	fileMode string
+}
+
+// screen prints what is about to happen, and what is safe.
+func (s *session) screen(command, run string, resumed bool, findings []pipeline.Finding) {
+	a := s.app
+	if a.json {
+		from, to := s.describe()
+		emit(a.out, event{Event: "start", Detail: map[string]any{"command": command, "run": run, "resumed": resumed, "from": from, "to": to,
+			"schema": s.src.rows.Head, "mode": s.src.mode.String(), "findings": findings}})
+		return
+	}
+	title := "outgrow " + command
+	switch {
+	case run != "" && resumed:
+		title += " · run " + run + ", resumed, nothing is done twice"
+	case run != "":
+		title += " · run " + run
+	}
+	a.say("%s", title)
+	for i, line := range s.fromLines() {
+		a.say("%-6s%s", label(i == 0, "from"), line)
+	}
+	for i, line := range s.toLines() {
+		a.say("%-6s%s", label(i == 0, "to"), line)
+	}
+	a.say("%-6s%s", "key", s.keyLine())
+	var notes []pipeline.Finding
+	for _, f := range findings {
+		if f.Severity == pipeline.Note {
+			a.say("%-6s%s", "note", f.Text)
+		} else {
+			notes = append(notes, f)
+		}
+	}
+	printFindings(cleaner{a}, notes, s.consent)
+	a.say("The source is only read. The old app may be started again at any time.")
+}
+
+func label(first bool, word string) string {
+	if first {
+		return word
+	}
+	return ""
+}
+
+// cleaner writes through the redaction.
+type cleaner struct{ a *app }
+
+func (c cleaner) Write(p []byte) (int, error) {
+	_, err := fmt.Fprint(c.a.out, c.a.clean(string(p)))
+	return len(p), err
+}
+
+func (s *session) fromLines() []string {
+	in := s.src.rows
+	head := "schema " + in.Head
+	if r := schema.Releases(in.Head); len(r) > 0 {
+		head = span(r) + " (" + head + ")"
+	}
+	state := "stopped"
+	if s.src.mode == sqlite.Live {
+		state = "live"
+	}
+	if !in.Wrote.IsZero() {
+		state += ": last write " + ago(time.Since(in.Wrote))
+	}
+	db := "webui.db " + size(in.Size)
+	if in.WAL > 0 {
+		db += " + wal " + size(in.WAL)
+	}
+	return []string{
+		fmt.Sprintf("%s   Open WebUI %s, %s", s.from.Origin, head, state),
+		fmt.Sprintf("%s · chroma %s, %s · %s (%s)", db, plural(int64(s.src.collections), "collection"),
+			plural(s.src.vectors, "vector"), plural(s.src.uploads, "upload"), size(s.src.upload)),
+	}
+}
+
+// span shortens a list of releases: "0.12.1 to 0.12.4".
+func span(releases []string) string {
+	if len(releases) == 1 {
+		return releases[0]
+	}
+	return releases[0] + " to " + releases[len(releases)-1]
+}
+
+func (s *session) toLines() []string {
+	d := s.to.Database.Describe()
+	if s.dst.version > 0 {
+		d += fmt.Sprintf(" PostgreSQL %d", s.dst.version/10000)
+	}
+	if s.to.Database.Schema != "" {
+		d += " schema " + s.to.Database.Schema
+	}
+	parts := []string{d}
+	if s.dst.vectors != "" {
+		parts = append(parts, s.dst.vectors)
+	}
+	if s.dst.files != "" {
+		parts = append(parts, "files: "+s.dst.files)
+	}
+	return []string{strings.Join(parts, " · ")}
+}
+
+func (s *session) keyLine() string {
+	k := s.src.key
+	switch {
+	case k.from == "" && k.stored == 0:
+		return "WEBUI_SECRET_KEY is not named on either side: keep the old one on the target, or everybody must sign in again"
+	case k.from == "":
+		return fmt.Sprintf("WEBUI_SECRET_KEY is not named: the target needs the old one to open %s", plural(int64(k.stored), "stored secret"))
+	case k.stored == 0:
+		return "found (" + k.from + "); nothing is stored under it that could be tried: users stay signed in if the target has the same"
+	case k.opens == k.stored:
+		return fmt.Sprintf("found (%s), opens %d of %d stored secrets: users stay signed in", k.from, k.opens, k.stored)
+	default:
+		return fmt.Sprintf("found (%s), but opens only %d of %d stored secrets: it is not, or not always was, the source's key", k.from, k.opens, k.stored)
+	}
+}
+
+// vectorsText describes the target's vector store.
+func vectorsText(p env.PGVectorConfig) string {
+	kind := "vector"
+	if p.HalfVec {
+		kind = "halfvec"
+	}
+	index := p.IndexMethod
+	if index == "" {
+		index = "ivfflat"
+	}
+	return fmt.Sprintf("pgvector %s(%d), %s", kind, p.MaxLength, index)
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"outgrow/mappings/env"
+	"outgrow/pipeline"
+)
+
+// session is an opened pair, or an opened target alone (from is then zero).
+type session struct {
+	app      *app
+	from, to env.Deployment
+	lanes    []mover
+	state    string // the state folder
+	consent  consent
+	src      *sourceFacts // nil when only the target is open
+	dst      targetFacts
+	args     pair
+	closers  []func() error
+}
+
+// close closes the lanes and what was opened beside them. Errors of a source
+// that changed under the reader have been told by then.
+func (s *session) close() {
+	for _, l := range s.lanes {
+		_ = l.Close()
+	}
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		_ = s.closers[i]()
+	}
+}
+
+// say prints a line for people: on standard output, or on standard error when
+// standard output is for JSON lines.
+func (a *app) say(format string, args ...any) {
+	w := a.out
+	if a.json {
+		w = a.err
+	}
+	_, _ = fmt.Fprintln(w, a.clean(fmt.Sprintf(format, args...)))
+}
+
+// clean hides secrets.
+func (a *app) clean(s string) string {
+	if a.redact == nil {
+		return s
+	}
+	return a.redact(s)
+}
+
+// describe names both sides without secrets.
+func (s *session) describe() (from, to string) { return s.from.Origin, s.to.Database.Describe() }
+
+// pairArgs are the arguments that name this pair again, for the next command.
+func (s *session) pairArgs() string {
+	out := "--from " + quoteArg(s.args.From)
+	if s.args.FromMount != "" {
+		out += " --from-mount " + quoteArg(s.args.FromMount)
+	}
+	return out + " " + s.target()
+}
+
+func (s *session) target() string {
+	out := "--to " + quoteArg(s.args.To)
+	if s.args.ToMount != "" {
+		out += " --to-mount " + quoteArg(s.args.ToMount)
+	}
+	if s.args.State != "" {
+		out += " --state " + quoteArg(s.args.State)
+	}
+	return out
+}
+
+func quoteArg(v string) string {
+	if v != "" && !strings.ContainsAny(v, " \t\n'\"\\$`;&|<>()*?[]{}#~!") {
+		return v
+	}
+	return "'" + strings.ReplaceAll(v, "'", `'\''`) + "'"
+}
+
+// stateDir is --state, else NAME.outgrow beside the target's env file. It never
+// lies in the source.
+func stateDir(t target, source string) (string, error) {
+	dir := t.State
+	if dir == "" {
+		base := strings.TrimSuffix(filepath.Base(filepath.Clean(t.To)), ".env")
+		dir = filepath.Join(filepath.Dir(filepath.Clean(t.To)), base+".outgrow")
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("finding the state folder: %w", err)
+	}
+	if source == "" {
+		return abs, nil
+	}
+	inside, err := within(abs, source)
+	if err != nil {
+		return "", err
+	}
+	if inside {
+		return "", pipeline.Usage("choosing the state folder", fmt.Errorf("%s lies in the source, which is never written to", abs),
+			"name a folder outside the source with --state, or keep the env file elsewhere")
+	}
+	return abs, nil
+}
+
+// within reports whether path is dir or lies below it, links resolved as far as
+// the path exists.
+func within(path, dir string) (bool, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return false, fmt.Errorf("finding %s: %w", dir, err)
+	}
+	dir, path = resolve(dir), resolve(path)
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)), nil
+}
+
+func resolve(p string) string {
+	if real, err := filepath.EvalSymlinks(p); err == nil {
+		return real
+	}
+	if parent := filepath.Dir(p); parent != p {
+		return filepath.Join(resolve(parent), filepath.Base(p))
+	}
+	return p
+}
+
+// tallies sums quarantine and ledger over the lanes.
+func (s *session) tallies(ctx context.Context) (refused, changed []pipeline.Tally, err error) {
+	for _, l := range s.lanes {
+		if l.Journal() == nil || l.InPlace() {
+			continue
+		}
+		r, c, err := l.Journal().Tallies(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		refused, changed = append(refused, r...), append(changed, c...)
+	}
+	return refused, changed, nil
+}
+
+// stillTheSame reports whether the lane's source is as it was when it was opened.
+func (s *session) stillTheSame(ctx context.Context, l mover) (bool, error) {
+	type now interface{ StateNow() (string, error) }
+	src, ok := s.sourceOf(l).(now)
+	if !ok {
+		return true, nil
+	}
+	id, err := l.Identity(ctx)
+	if err != nil {
+		return false, err
+	}
+	state, err := src.StateNow()
+	return state == id.State, err
+}
+
+// unfit says why the target must not be started now, "" when it may.
+func (s *session) unfit() string {
+	ctx := context.WithoutCancel(s.app.ctx)
+	for _, l := range s.lanes {
+		if l.InPlace() {
+			continue
+		}
+		st, err := statusOf(ctx, l)
+		if err != nil {
+			return "the target cannot be asked how far it is"
+		}
+		switch {
+		case len(st.Without) > 0:
+			return fmt.Sprintf("%s of the %s are not back yet", plural(int64(len(st.Without)), "index or constraint"), st.Lane)
+		case st.Parts > 0 && st.Done < st.Parts:
+			return fmt.Sprintf("the %s are not complete", st.Lane)
+		case st.Parts == 0 && len(l.Units()) > 0:
+			return fmt.Sprintf("the %s are not there", st.Lane)
+		}
+	}
+	return ""
+}
+
+// consentFile keeps what plan --accept agreed to, for migrate.
+func (s *session) consentFile() string { return filepath.Join(s.state, "accepted") }
+
+func (s *session) keepConsent() error {
+	if len(s.consent) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	for _, r := range s.consent.reasons() {
+		b.WriteString(string(r) + "\n")
+	}
+	return writeFile(s.consentFile(), []byte(b.String()))
+}
+
+// readConsent adds what an earlier plan agreed to.
+func (s *session) readConsent(given []string) {
+	s.consent = consentTo(given)
+	if body, err := os.ReadFile(s.consentFile()); err == nil {
+		for r := range consentTo(strings.Fields(string(body))) {
+			s.consent[r] = true
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"sort"
+	"strings"
+
+	"outgrow/mappings/schema"
+	"outgrow/pipeline"
+)
+
+type statusCmd struct {
+	target
+	Quarantine bool `help:"Print the quarantine, one JSON line a record, instead."`
+	Ledger     bool `help:"Print the ledger of changes, one JSON line a value, instead."`
+}
+
+func (c *statusCmd) Run(a *app) error {
+	s, err := a.openTarget(c.target)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if c.Quarantine || c.Ledger {
+		return s.lines(a, c.Quarantine, c.Ledger)
+	}
+	return s.status(a)
+}
+
+// lines streams quarantine and ledger lines of all lanes.
+func (s *session) lines(a *app, quarantine, ledger bool) error {
+	for _, l := range s.lanes {
+		if l.Journal() == nil {
+			continue
+		}
+		if quarantine {
+			for r, err := range l.Journal().Refusals(a.ctx, "") {
+				if err != nil {
+					return err
+				}
+				emit(a.out, r)
+			}
+		}
+		if ledger {
+			for c, err := range l.Journal().Changes(a.ctx, "") {
+				if err != nil {
+					return err
+				}
+				emit(a.out, c)
+			}
+		}
+	}
+	return nil
+}
+
+// laneStatus is what is known of a lane without touching the source.
+type laneStatus struct {
+	Lane     pipeline.Lane     `json:"lane"`
+	Units    int               `json:"units"`
+	Parts    int               `json:"parts"`
+	Done     int               `json:"done"`
+	Written  int64             `json:"written"`
+	Refused  int64             `json:"refused"`
+	Complete bool              `json:"complete"`
+	Without  []string          `json:"without,omitempty"` // what was taken away for speed and is not back yet
+	Marks    map[string]string `json:"-"`
+}
+
+func statusOf(ctx context.Context, l mover) (laneStatus, error) {
+	st := laneStatus{Lane: l.Kind()}
+	if l.Journal() == nil {
+		return st, nil
+	}
+	parts, err := l.Journal().All(ctx)
+	if err != nil {
+		return st, err
+	}
+	units := map[string]bool{}
+	for _, p := range parts {
+		units[p.Part.Unit.ID()] = true
+		st.Parts++
+		if p.Done {
+			st.Done++
+		}
+		st.Written += p.Written
+		st.Refused += p.Refused
+	}
+	st.Units = len(units)
+	if st.Marks, err = l.Journal().Marked(ctx); err != nil {
+		return st, err
+	}
+	st.Complete = st.Marks["complete"] != ""
+	for name := range st.Marks {
+		if rest, ok := strings.CutPrefix(name, "without:"); ok {
+			st.Without = append(st.Without, rest)
+		}
+	}
+	sort.Strings(st.Without)
+	return st, nil
+}
+
+func (s *session) status(a *app) error {
+	begun := false
+	for _, l := range s.lanes {
+		st, err := statusOf(a.ctx, l)
+		if err != nil {
+			return err
+		}
+		if a.json {
+			emit(a.out, event{Event: "lane", Detail: st})
+		}
+		if st.Parts == 0 {
+			a.say("%-8snothing begun", st.Lane)
+			continue
+		}
+		begun = true
+		word := "in progress"
+		if st.Complete || (st.Lane == pipeline.Files && st.Done == st.Parts) {
+			word = "complete"
+		}
+		a.say("%-8s%s: %d of %d parts of %s done, %s written, %s refused", st.Lane, word, st.Done, st.Parts,
+			plural(int64(st.Units), unitWord(st.Lane)), plural(st.Written, recordWord(st.Lane)), number(st.Refused))
+		if len(st.Without) > 0 {
+			a.say("        not back yet: %s", strings.Join(st.Without, ", "))
+			a.say("        Do not start Open WebUI on this target before migrate has ended.")
+		}
+	}
+	refused, ledger, err := s.tallies(a.ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range refused {
+		word := "waits for repair or consent"
+		if t.Accepted {
+			word = "accepted"
+		}
+		a.say("refused %s of %s: %s (%s)", plural(t.Count, "record"), t.Unit, t.Reason, word)
+	}
+	for _, t := range ledger {
+		a.say("changed %s of %s: %s", plural(t.Count, "value"), t.Unit, t.Reason)
+	}
+	if a.json {
+		emit(a.out, event{Event: "status", Detail: map[string]any{"begun": begun, "quarantine": refused, "ledger": ledger}})
+	}
+	return nil
+}
+
+type versionCmd struct {
+	JSON bool `help:"One JSON object."`
+}
+
+func (c *versionCmd) Run(a *app) error {
+	type known struct {
+		Head     string   `json:"head"`
+		Releases []string `json:"releases"`
+	}
+	var heads []known
+	for _, h := range schema.Heads() {
+		heads = append(heads, known{h, schema.Releases(h)})
+	}
+	if c.JSON {
+		emit(a.out, map[string]any{"version": buildVersion(), "heads": heads})
+		return nil
+	}
+	a.say("outgrow %s", buildVersion())
+	a.say("knows the schema of Open WebUI releases:")
+	for _, h := range heads {
+		a.say("  %s  %s", h.Head, strings.Join(h.Releases, " "))
+	}
+	return nil
+}

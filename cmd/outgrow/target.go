@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"outgrow/mappings/env"
+	"outgrow/mappings/pg"
+	"outgrow/mappings/rows"
+	"outgrow/mappings/vectors"
+	"outgrow/pipeline"
+	"outgrow/pipeline/localstate"
+	vecsink "outgrow/sink/pgvector"
+	rowsink "outgrow/sink/postgres"
+	rowsource "outgrow/source/postgres"
+)
+
+// openTarget opens the target alone, for status and replay: lanes without a
+// source.
+func (a *app) openTarget(t target) (_ *session, err error) {
+	a.json = t.JSON
+	s := &session{app: a, args: pair{target: t}}
+	to, terr := env.Load("to", t.To, t.ToMount, a.environ)
+	a.redact = to.Redact
+	if terr != nil {
+		return nil, &pipeline.Error{Op: "reading the configuration", Err: terr, Exit: pipeline.ExitUsage}
+	}
+	s.to = to
+	if err := errors.Join(supported(env.Deployment{}, to, laneFlags{})); err != nil {
+		return nil, &pipeline.Error{Op: "reading the configuration", Err: err, Exit: pipeline.ExitUsage}
+	}
+	if err := s.direct(t); err != nil {
+		return nil, err
+	}
+	if s.state, err = stateDir(t, ""); err != nil {
+		return nil, err
+	}
+	s.readConsent(nil)
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if err := s.targetRows(a.ctx); err != nil {
+		return nil, err
+	}
+	return s, s.targetRest(a.ctx)
+}
+
+func (s *session) targetRows(ctx context.Context) error {
+	head, err := s.targetHead(ctx)
+	if err != nil {
+		return err
+	}
+	dst, err := rowsink.Open(ctx, rowsink.Config{URL: s.to.Database.URL, Schema: s.to.Database.Schema, Head: head, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	l := &lane[*pipeline.Row]{kind: pipeline.Rows, sink: dst, journal: dst.Journal(), fingerprint: dst.Fingerprint}
+	s.lanes = append(s.lanes, l)
+	cols, err := dst.Columns(ctx)
+	if err != nil {
+		return err
+	}
+	tables, keys := columnsOf(cols)
+	l.transforms = []pipeline.Transform[*pipeline.Row]{rows.Transform(tables, rows.Options{})}
+	l.decode = func(r pipeline.Refusal) (*pipeline.Row, error) { return decodeRow(r, keys[unitOf(r.Unit).Name]) }
+	return nil
+}
+
+// targetHead is the target's alembic revision, "" while a migration has taken
+// it away.
+func (s *session) targetHead(ctx context.Context) (string, error) {
+	src, err := rowsource.Open(ctx, rowsource.Config{URL: s.to.Database.URL, Schema: s.to.Database.Schema, MaxConns: 1})
+	if err != nil {
+		return "", err
+	}
+	head, err := src.Head(ctx)
+	if cerr := src.Close(); err == nil {
+		err = cerr
+	}
+	if pg.HasCode(err, "42P01", "3F000") { // undefined_table, invalid_schema_name
+		err = nil
+	}
+	return head, err
+}
+
+func (s *session) targetRest(ctx context.Context) error {
+	dst, err := vecsink.Open(ctx, vecsink.Config{PG: s.to.Vector.PG, Schema: s.to.Database.Schema, RowsHere: true, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	s.lanes = append(s.lanes, &lane[*pipeline.Vector]{kind: pipeline.Vectors, sink: dst, journal: dst.Journal(), fingerprint: pg.FingerprintOf(dst.Pool()),
+		transforms: []pipeline.Transform[*pipeline.Vector]{vectors.Transform(s.to.Vector.PG)}, decode: decodeVector})
+	l := &lane[*pipeline.Object]{kind: pipeline.Files, fingerprint: func(context.Context) (string, error) { return folderID(s.to.Mount) }}
+	s.lanes = append(s.lanes, l)
+	state, err := localstate.Open(ctx, s.state, pipeline.Files)
+	if err != nil {
+		return err
+	}
+	l.journal = state
+	return nil
+}
+
+// columnsOf turns the target's columns into those of the transform, and its
+// primary keys.
+func columnsOf(cols map[string][]pg.Column) (tables map[string][]rows.Column, keys map[string][]string) {
+	tables, keys = map[string][]rows.Column{}, map[string][]string{}
+	for table, list := range cols {
+		for _, c := range list {
+			tables[table] = append(tables[table], rows.Column{Table: table, Name: c.Name, Type: string(c.Type), MaxLen: c.MaxLen,
+				NotNull: c.NotNull, HasDefault: c.HasDefault, InPrimaryKey: c.InKey})
+			if c.InKey {
+				keys[table] = append(keys[table], c.Name)
+			}
+		}
+	}
+	return tables, keys
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"outgrow/pipeline"
+)
+
+type verifyCmd struct {
+	pair
+	laneFlags
+	Show int `help:"Differences to print at most; all are in the report's file." default:"50"`
+}
+
+func (c *verifyCmd) Run(a *app) error {
+	s, err := a.open(c.pair, c.laneFlags, openOptions{verify: true})
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	v := &verification{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now(), show: c.Show}
+	return v.run(a.ctx)
+}
+
+// sigils stand before a difference, as rclone's check has them.
+var sigils = map[string]string{pipeline.Missing: "+", pipeline.Extra: "-", pipeline.Differs: "*", pipeline.Quarantined: "!"}
+
+type verification struct {
+	*app
+	*session
+	meter *pipeline.Meter
+	began time.Time
+	show  int
+
+	mu    sync.Mutex
+	file  *bufio.Writer
+	count int64
+}
+
+func (v *verification) run(ctx context.Context) error {
+	if err := os.MkdirAll(v.state, 0o700); err != nil {
+		return pipeline.Environment("making the state folder", err, "name a writable folder with --state")
+	}
+	path := filepath.Join(v.state, "differences.jsonl")
+	f, err := os.Create(path)
+	if err != nil {
+		return pipeline.Environment("writing the list of differences", err, "name a writable folder with --state")
+	}
+	defer func() { _ = f.Close() }()
+	v.file = bufio.NewWriter(f)
+	units, err := v.compare(ctx)
+	if err != nil {
+		return err
+	}
+	if err := v.file.Flush(); err != nil {
+		return pipeline.Environment("writing the list of differences", err, "free disk space in the state folder")
+	}
+	equal := true
+	for i := range units {
+		equal = equal && !units[i].Different()
+	}
+	report, err := updateReport(v.state, func(r *report) {
+		r.From, r.To = v.describe()
+		r.Verify = &verifyReport{At: v.began.UTC(), Seconds: time.Since(v.began).Seconds(), Equal: equal, Units: units, Differences: v.count, File: path}
+	})
+	if err != nil {
+		return err
+	}
+	code := pipeline.ExitOK
+	if !equal {
+		code = pipeline.ExitDiffers
+	}
+	if v.json {
+		emit(v.out, event{Event: "verify", Exit: code, Detail: map[string]any{"equal": equal, "differences": v.count, "units": units, "report": report}})
+		return judged(code)
+	}
+	v.print(units, equal, path, report)
+	return judged(code)
+}
+
+func (v *verification) compare(ctx context.Context) ([]pipeline.UnitDiff, error) {
+	totals := map[pipeline.Lane]int64{}
+	for _, l := range v.lanes {
+		totals[l.Kind()] = 0
+		for _, u := range l.Units() {
+			totals[l.Kind()] += max(u.Records, 0)
+			v.meter.Unit(u)
+		}
+	}
+	if !v.json {
+		d := startDisplay(v.err, false, v.meter, totals)
+		defer d.stop()
+	}
+	results := make([][]pipeline.UnitDiff, len(v.lanes))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, l := range v.lanes {
+		g.Go(func() (err error) {
+			results[i], err = l.Diff(ctx, v.meter, v.difference)
+			return err
+		})
+	}
+	err := g.Wait()
+	var all []pipeline.UnitDiff
+	for _, r := range results {
+		all = append(all, r...)
+	}
+	return all, err
+}
+
+func (v *verification) difference(d pipeline.Difference) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.count++
+	if line, err := json.Marshal(d); err == nil {
+		_, _ = v.file.Write(append(line, '\n'))
+	}
+	if v.count > int64(v.show) {
+		return
+	}
+	if v.json {
+		emit(v.out, event{Event: "difference", Detail: d})
+		return
+	}
+	what := printable(d.Key)
+	if d.Column != "" {
+		what += " " + d.Column
+	}
+	if d.Detail != "" {
+		what += ": " + v.clean(d.Detail)
+	}
+	v.say("%s %s %s", sigils[d.Kind], d.Unit, what)
+}
+
+func (v *verification) print(units []pipeline.UnitDiff, equal bool, path, report string) {
+	sums := map[pipeline.Lane]*pipeline.UnitDiff{}
+	number2 := map[pipeline.Lane]int{}
+	for i := range units {
+		l := unitOf(units[i].Unit).Lane
+		if sums[l] == nil {
+			sums[l] = &pipeline.UnitDiff{}
+		}
+		sums[l].Add(units[i])
+		number2[l]++
+		if units[i].Different() {
+			u := units[i]
+			v.say("differs %s: %d missing, %d extra, %d different, %d in the quarantine and not accepted", u.Unit, u.Missing, u.Extra, u.Differs, u.Quarantined)
+		}
+	}
+	for _, l := range v.lanes {
+		s := sums[l.Kind()]
+		if s == nil {
+			s = &pipeline.UnitDiff{}
+		}
+		text := "%-8s%s, %s compared, %s equal"
+		v.say(text, l.Kind(), plural(int64(number2[l.Kind()]), unitWord(l.Kind())), plural(s.Source, recordWord(l.Kind())), number(s.Equal))
+		if s.Excused+s.Put > 0 {
+			v.say("        %s as agreed to: in the accepted quarantine or changed as the ledger says; %d repaired ones put in", number(s.Excused), s.Put)
+		}
+	}
+	if equal {
+		v.say("verify: equal (%s)", clock(time.Since(v.began)))
+	} else {
+		v.say("verify: %s; + missing on the target, - only on the target, * differs, ! quarantined; all in %s", plural(v.count, "difference"), path)
+	}
+	v.say("report  %s", report)
+}
+
+func unitWord(l pipeline.Lane) string {
+	return map[pipeline.Lane]string{pipeline.Rows: "table", pipeline.Vectors: "collection", pipeline.Files: "folder"}[l]
+}
+
+func recordWord(l pipeline.Lane) string {
+	return map[pipeline.Lane]string{pipeline.Rows: "row", pipeline.Vectors: "vector", pipeline.Files: "file"}[l]
+}
