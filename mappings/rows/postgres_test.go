@@ -167,9 +167,6 @@ func TestPostgreSQLTakesTheDepth(t *testing.T) {
 			t.Fatal("the depth is refused")
 		}
 		var n int
-		if err := conn.QueryRow(ctx, "SELECT length(j ->> 0) + length(j #>> '{}') FROM (SELECT $1::text::json AS j OFFSET 0) s", deep).Scan(&n); err != nil && !strings.HasPrefix(pair[0], "{") {
-			t.Error(err)
-		}
 		if err := conn.QueryRow(ctx, "SELECT length($1::text::json #>> '{}')", deep).Scan(&n); err != nil {
 			t.Error(err)
 		}
