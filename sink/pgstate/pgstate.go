@@ -321,9 +321,6 @@ func (s *Store) progress(ctx context.Context, where string, args ...any) ([]pipe
 	if len(out) == 0 {
 		out = nil
 	}
-	if len(out) == 0 {
-		out = nil // not fixed
-	}
 	return out, pg.Classify("reading the parts", err)
 }
 

@@ -17,10 +17,11 @@ import (
 
 // Finish puts back what was taken away for the load: it settles the rows
 // without a parent, builds the plain indexes, adds and validates the foreign
-// keys, sets the sequences, analyzes, and writes alembic_version last. Each
+// keys, sets the sequences and analyzes; the revision is left to Release. Each
 // step is done when its mark is gone, so a second call goes on where the first
 // stopped; when all is done it does nothing. Lines are stored already when they
-// come back in the outcome, which has only those of this call.
+// come back in the outcome, which has only those of this call, without the
+// records.
 func (s *Sink) Finish(ctx context.Context, step func(string)) (pipeline.Outcome, error) {
 	out, err := s.finish(ctx, step)
 	return out, pg.Classify("finishing the target", err)
@@ -29,7 +30,7 @@ func (s *Sink) Finish(ctx context.Context, step func(string)) (pipeline.Outcome,
 func (s *Sink) finish(ctx context.Context, step func(string)) (pipeline.Outcome, error) {
 	var out pipeline.Outcome
 	marks, err := s.store.Marked(ctx)
-	if err != nil || marks[markComplete] != "" {
+	if err != nil || marks[markFinished] != "" {
 		return out, err
 	}
 	if marks[markPrepared] == "" {
@@ -83,16 +84,21 @@ func (s *Sink) finish(ctx context.Context, step func(string)) (pipeline.Outcome,
 	}); err != nil {
 		return out, err
 	}
-	step("recording the revision")
-	return out, s.version(ctx, marks[markVersion])
+	return out, s.store.Mark(ctx, markFinished, "yes")
 }
 
-// version writes the revision: from then on Open WebUI may start on the target.
-func (s *Sink) version(ctx context.Context, head string) error {
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if head == "" {
-			return fmt.Errorf("the revision was not kept")
-		}
+// Release writes the revision: from then on Open WebUI may start on the target.
+// It refuses until Finish is through, and does nothing the second time.
+func (s *Sink) Release(ctx context.Context) error {
+	marks, err := s.store.Marked(ctx)
+	if err != nil || marks[markComplete] != "" {
+		return err
+	}
+	head := marks[markVersion]
+	if marks[markFinished] == "" || head == "" {
+		return &pipeline.Error{Op: "releasing the target", Err: fmt.Errorf("it is not finished"), Hint: "run migrate to its end first"}
+	}
+	return pg.Classify("recording the revision", pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "DELETE FROM "+s.t(versionTable)); err != nil {
 			return err
 		}
@@ -103,7 +109,7 @@ func (s *Sink) version(ctx context.Context, head string) error {
 			return err
 		}
 		return s.store.MarkTx(ctx, tx, markComplete, head)
-	})
+	}))
 }
 
 // bySize lists tables, the largest first.

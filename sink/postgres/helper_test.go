@@ -116,6 +116,9 @@ func finish(t testing.TB, s *Sink) pipeline.Outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Release(context.Background()); err != nil {
+		t.Fatal(err)
+	}
 	return out
 }
 

@@ -23,6 +23,7 @@ const (
 	markVersion  = without + versionTable // value: the head
 	markPrepared = "prepared"             // value: "created" or "adopted"
 	markSettled  = "orphans-settled"
+	markFinished = "finished"
 	markComplete = "complete" // value: the head
 )
 

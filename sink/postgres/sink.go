@@ -4,7 +4,7 @@
 // Open WebUI's own alembic would have, or one that Open WebUI created itself.
 // For the load plain indexes, foreign keys and the alembic_version row are away;
 // marks named "without:…" in the journal tell so, and how to put them back,
-// until [Sink.Finish] has done that. Rows are copied, and committed together
+// until [Sink.Finish], and for the revision [Sink.Release], have done that. Rows are copied, and committed together
 // with their cursor and lines in the journal that stands in the same database.
 package postgres
 
@@ -55,10 +55,13 @@ type Sink struct {
 }
 
 var (
-	_ pipeline.Sink[*pipeline.Row] = (*Sink)(nil)
-	_ pipeline.Transactional       = (*Sink)(nil)
-	_ pipeline.Finisher            = (*Sink)(nil)
-	_ pipeline.Checker             = (*Sink)(nil)
+	_ pipeline.Sink[*pipeline.Row]   = (*Sink)(nil)
+	_ pipeline.Transactional         = (*Sink)(nil)
+	_ pipeline.Finisher              = (*Sink)(nil)
+	_ pipeline.Checker               = (*Sink)(nil)
+	_ pipeline.Putter[*pipeline.Row] = (*Sink)(nil)
+	_ pipeline.Releaser              = (*Sink)(nil)
+	_ pipeline.Peeker                = (*journal)(nil)
 )
 
 // Open connects to the target. It changes nothing.

@@ -53,7 +53,7 @@ func TestCreatesWhatOpenWebUIMakes(t *testing.T) {
 			if got := ask[string](t, conn, "SELECT name FROM "+pg.Ident(in)+".\"user\" WHERE id = 'u000499'"); got != "name\t\\N\n499" {
 				t.Fatalf("%q", got)
 			}
-			if marks, err := s.Journal().Marked(t.Context()); err != nil || len(marks) != 3 {
+			if marks, err := s.Journal().Marked(t.Context()); err != nil || len(marks) != 4 {
 				t.Fatalf("%v, %v", marks, err)
 			}
 			// What was made is what the real schema has.

@@ -53,47 +53,6 @@ func (s *Sink) commit(ctx context.Context, batch pipeline.Batch[*pipeline.Row], 
 	return out, err
 }
 
-// Replay writes rows that stood in the quarantine, repaired, without moving any
-// cursor. In the same transaction the lines of those that the server takes
-// leave the quarantine and the ledger says that they were replayed. The unit
-// must be prepared. Rows that are refused again come back in the outcome; their
-// lines stay as they are.
-func (s *Sink) Replay(ctx context.Context, unit pipeline.Unit, rows []*pipeline.Row) (pipeline.Outcome, error) {
-	s.mu.Lock()
-	table := s.tables[unit.Name]
-	s.mu.Unlock()
-	if table == nil {
-		return pipeline.Outcome{}, &pipeline.Error{Op: "replaying", Unit: unit.ID(), Err: errors.New("the table was not prepared")}
-	}
-	var out pipeline.Outcome
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		l := loader{sink: s, tx: tx, unit: unit, table: table}
-		if err := l.all(ctx, rows, true); err != nil {
-			return err
-		}
-		out = pipeline.Outcome{Written: l.written, Refused: l.refused}
-		again := map[string]bool{}
-		for _, r := range l.refused {
-			again[r.Key] = true
-		}
-		var keys []string
-		for _, r := range rows {
-			if key := r.Key(); !again[key] {
-				keys = append(keys, key)
-				out.Changed = append(out.Changed, pipeline.Change{Unit: unit.ID(), Key: key, Reason: pipeline.Replayed, Note: "repaired and put in"})
-			}
-		}
-		if err := s.store.ReleaseTx(ctx, tx, unit.ID(), keys); err != nil {
-			return err
-		}
-		return s.store.Lines(ctx, tx, nil, out.Changed)
-	})
-	if err != nil {
-		return pipeline.Outcome{}, pg.Classify("replaying "+unit.ID(), err)
-	}
-	return out, nil
-}
-
 // loader copies rows inside one transaction.
 type loader struct {
 	sink    *Sink

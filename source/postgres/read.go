@@ -91,6 +91,10 @@ func (s *Source) read(ctx context.Context, part pipeline.Part, after pipeline.Cu
 		if !s.emit(t, &batch, yield) {
 			return nil
 		}
+		// The rest of the rows may be in memory already.
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 	}
 	done = true
 	if err := rows.Err(); err != nil {
