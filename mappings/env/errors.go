@@ -44,7 +44,7 @@ func ConfigErrors(err error) []*ConfigError {
 	var out []*ConfigError
 	var walk func(error)
 	walk = func(err error) {
-		switch e := err.(type) {
+		switch e := err.(type) { //nolint:errorlint // it takes the tree apart itself
 		case nil:
 		case *ConfigError:
 			out = append(out, e)

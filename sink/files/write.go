@@ -30,25 +30,25 @@ const parallel = 4
 // (unreadable) or the target's file system cannot hold its name (invalid,
 // too-long).
 func (s *Sink) Write(ctx context.Context, b pipeline.Batch[*pipeline.Object]) (pipeline.Outcome, error) {
-	w := &writer{Sink: s, ctx: ctx, unit: b.Part.Unit, dirs: map[string]bool{}}
+	w := &writer{Sink: s, unit: b.Part.Unit, dirs: map[string]bool{}}
 	var wg sync.WaitGroup
 	next := make(chan *pipeline.Object)
 	for range min(parallel, len(b.Records)) {
 		wg.Go(func() {
 			for o := range next {
-				w.one(o)
+				w.one(ctx, o)
 			}
 		})
 	}
 	for _, o := range b.Records {
-		if w.failed() != nil {
+		if w.failed(ctx) != nil {
 			break
 		}
 		next <- o
 	}
 	close(next)
 	wg.Wait()
-	if err := w.failed(); err != nil {
+	if err := w.failed(ctx); err != nil {
 		return pipeline.Outcome{}, err
 	}
 	if err := w.flush(); err != nil {
@@ -60,7 +60,6 @@ func (s *Sink) Write(ctx context.Context, b pipeline.Batch[*pipeline.Object]) (p
 // writer is one call of Write.
 type writer struct {
 	*Sink
-	ctx  context.Context
 	unit pipeline.Unit
 	mu   sync.Mutex
 	dirs map[string]bool // to be flushed
@@ -68,9 +67,9 @@ type writer struct {
 	err  error
 }
 
-func (w *writer) failed() error {
-	if w.ctx.Err() != nil {
-		return context.Cause(w.ctx)
+func (w *writer) failed(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -78,9 +77,9 @@ func (w *writer) failed() error {
 }
 
 // one writes one file and adds to the outcome.
-func (w *writer) one(o *pipeline.Object) {
+func (w *writer) one(ctx context.Context, o *pipeline.Object) {
 	w.slots <- struct{}{}
-	out, err := w.put(o)
+	out, err := w.put(ctx, o)
 	<-w.slots
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -97,13 +96,13 @@ func (w *writer) refuse(o *pipeline.Object, reason pipeline.Reason, detail strin
 	return pipeline.Outcome{Refused: []pipeline.Refusal{pipeline.NewRefusal(w.unit, o, "", reason, detail)}}
 }
 
-func (w *writer) put(o *pipeline.Object) (pipeline.Outcome, error) {
+func (w *writer) put(ctx context.Context, o *pipeline.Object) (pipeline.Outcome, error) {
 	var out pipeline.Outcome
 	name := filepath.FromSlash(o.Name)
 	if !filepath.IsLocal(name) || path.Clean(o.Name) != o.Name || o.Name != w.unit.Name && !strings.HasPrefix(o.Name, w.unit.Name+"/") {
 		return w.refuse(o, pipeline.Invalid, "the name does not lie in its unit"), nil
 	}
-	err := w.copy(o, name, &out)
+	err := w.copy(ctx, o, name, &out)
 	switch {
 	case err == nil:
 		out.Written++
@@ -117,7 +116,7 @@ func (w *writer) put(o *pipeline.Object) (pipeline.Outcome, error) {
 		return out, nil
 	}
 	var src *sourceError
-	if errors.As(err, &src) && !pipeline.IsRetryable(err) && w.ctx.Err() == nil {
+	if errors.As(err, &src) && !pipeline.IsRetryable(err) && ctx.Err() == nil {
 		return w.refuse(o, pipeline.Unreadable, src.Error()), nil
 	}
 	switch {
@@ -144,13 +143,13 @@ func (e *sourceError) Error() string { return e.err.Error() }
 func (e *sourceError) Unwrap() error { return e.err }
 
 // copy brings one file to its place.
-func (w *writer) copy(o *pipeline.Object, name string, out *pipeline.Outcome) error {
+func (w *writer) copy(ctx context.Context, o *pipeline.Object, name string, out *pipeline.Outcome) error {
 	dir, err := w.folder(filepath.Dir(name))
 	if err != nil {
 		return err
 	}
 	defer dir.Close() //nolint:errcheck // only read
-	if done, err := w.there(o, name); done || err != nil {
+	if done, err := w.there(ctx, o, name); done || err != nil {
 		return err
 	}
 	temp := filepath.Join(filepath.Dir(name), fmt.Sprintf("%s%s-%d", layout.PartialPrefix, w.run, w.seq.Add(1)))
@@ -159,7 +158,7 @@ func (w *writer) copy(o *pipeline.Object, name string, out *pipeline.Outcome) er
 	if err != nil {
 		return err
 	}
-	err = w.fill(o, f, dir, out)
+	err = w.fill(ctx, o, f, dir, out)
 	if cerr := f.Close(); err == nil {
 		err = cerr // a full or failing share may say so only now
 	}
@@ -178,7 +177,7 @@ func (w *writer) copy(o *pipeline.Object, name string, out *pipeline.Outcome) er
 }
 
 // there reports whether the very file is there already.
-func (w *writer) there(o *pipeline.Object, name string) (bool, error) {
+func (w *writer) there(ctx context.Context, o *pipeline.Object, name string) (bool, error) {
 	info, err := w.root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -194,11 +193,11 @@ func (w *writer) there(o *pipeline.Object, name string) (bool, error) {
 		return false, err
 	}
 	defer f.Close() //nolint:errcheck // only read
-	have, err := digest(w.ctx, f, io.Discard)
+	have, err := digest(ctx, f, io.Discard)
 	if err != nil {
 		return false, err
 	}
-	want, err := w.source(o, io.Discard)
+	want, err := w.source(ctx, o, io.Discard)
 	if err != nil {
 		return false, err
 	}
@@ -213,8 +212,8 @@ func (w *writer) there(o *pipeline.Object, name string) (bool, error) {
 
 // source streams the object's content to dst and gives its digest. Its errors
 // are the source's, unless they are dst's.
-func (w *writer) source(o *pipeline.Object, dst io.Writer) (string, error) {
-	r, err := o.Open(w.ctx)
+func (w *writer) source(ctx context.Context, o *pipeline.Object, dst io.Writer) (string, error) {
+	r, err := o.Open(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", errVanished
 	}
@@ -222,7 +221,7 @@ func (w *writer) source(o *pipeline.Object, dst io.Writer) (string, error) {
 		return "", &sourceError{err}
 	}
 	defer r.Close() //nolint:errcheck // only read
-	return digest(w.ctx, &sourceReader{r}, dst)
+	return digest(ctx, &sourceReader{r}, dst)
 }
 
 // sourceReader marks a reader's errors as the source's.
@@ -237,8 +236,8 @@ func (s *sourceReader) Read(p []byte) (int, error) {
 }
 
 // fill copies the content into the temporary file and makes it durable.
-func (w *writer) fill(o *pipeline.Object, f, dir *os.File, out *pipeline.Outcome) error {
-	sum, err := w.source(o, f)
+func (w *writer) fill(ctx context.Context, o *pipeline.Object, f, dir *os.File, out *pipeline.Outcome) error {
+	sum, err := w.source(ctx, o, f)
 	if err == nil && o.SHA256 != "" && sum != o.SHA256 {
 		// What the source knew the content by is not what came.
 		err = &sourceError{pipeline.Transient(errDigest)}

@@ -86,6 +86,7 @@ func Open(_ context.Context, cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, pipeline.Environment("opening the data folder", err, "give the folder that holds uploads/ and cache/, readable to this user")
 	}
+	cfg.Include = slices.Clone(cfg.Include)
 	for i, name := range cfg.Include {
 		name = path.Clean(filepath.ToSlash(name))
 		cfg.Include[i] = name
