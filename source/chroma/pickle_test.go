@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,6 +99,22 @@ func TestPickleCut(t *testing.T) {
 			if _, _, err := parse(p[:n]); !errors.Is(err, errPickle) {
 				t.Fatalf("cut at %d of %d: %v", n, len(p), err)
 			}
+		}
+	}
+}
+
+// TestPickleMutated alters bytes of real pickles: never a panic, never more out
+// than in, never an error of another kind.
+func TestPickleMutated(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	all := pickles(t)
+	for range 5000 {
+		p := bytes.Clone(all[rnd.IntN(len(all))])
+		for range 1 + rnd.IntN(4) {
+			p[rnd.IntN(len(p))] = byte(rnd.Uint32())
+		}
+		if labels, _, err := parse(p); (err != nil && !errors.Is(err, errPickle)) || len(labels) > len(p) {
+			t.Fatalf("%d labels of %d bytes, %v", len(labels), len(p), err)
 		}
 	}
 }
