@@ -50,7 +50,7 @@ def rebase(data_dir):
 
 
 def wait(url, pid):
-    until = time.monotonic() + 180
+    until = time.monotonic() + 300
     while time.monotonic() < until:
         try:
             with urllib.request.urlopen(url + "/health", timeout=2):
@@ -58,7 +58,7 @@ def wait(url, pid):
         except OSError:
             os.kill(int(pid), 0)
             time.sleep(0.3)
-    raise SystemExit(f"{url} is not healthy after 180 s")
+    raise SystemExit(f"{url} is not healthy after 300 s")
 
 
 def calendars(url, data_dir):
