@@ -73,7 +73,7 @@ func (s *Source) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.F
 		if err != nil {
 			return nil, classify("opening "+u.Name, err)
 		}
-		err = w.walk(ctx, func(e entry) (bool, error) { return true, w.check(&f, u, e) })
+		err = w.each(ctx, func(e entry) (bool, error) { return true, w.check(&f, u, e) })
 		w.close()
 		if err != nil {
 			return nil, classify("listing "+u.Name, err)

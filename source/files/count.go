@@ -29,7 +29,7 @@ func (s *Source) sum(ctx context.Context, unit string) (summary, error) {
 		return sum, classify("opening "+unit, err)
 	}
 	defer w.close()
-	err = w.walk(ctx, func(e entry) (bool, error) {
+	err = w.each(ctx, func(e entry) (bool, error) {
 		reason, _, info, err := w.inspect(e)
 		if err != nil || reason == special || info == nil && reason == "" {
 			return err == nil, err
@@ -79,7 +79,7 @@ func (s *Source) Count(ctx context.Context, unit pipeline.Unit) (int64, error) {
 	return sum.files, ignoreGone(err)
 }
 
-// Keys lists the names of the unit's files, in the order of Read.
+// Keys lists the names of the unit's files, in no order.
 func (s *Source) Keys(ctx context.Context, unit pipeline.Unit) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		w, err := s.open(unit.Name)
@@ -88,7 +88,7 @@ func (s *Source) Keys(ctx context.Context, unit pipeline.Unit) iter.Seq2[string,
 		}
 		if err == nil {
 			defer w.close()
-			err = w.walk(ctx, func(e entry) (bool, error) {
+			err = w.each(ctx, func(e entry) (bool, error) {
 				if e.err == nil && e.mode&(fs.ModeType&^fs.ModeSymlink) != 0 {
 					return true, nil
 				}
@@ -117,13 +117,14 @@ func (s *Source) Split(ctx context.Context, unit pipeline.Unit, n int) ([]pipeli
 		return []pipeline.Part{{Unit: unit}}, ignoreGone(classify("opening "+unit.Name, err))
 	}
 	defer w.close()
-	err = w.each(ctx, ".", func(rel string) {
+	err = w.each(ctx, func(e entry) (bool, error) {
 		seen++
 		if len(sample) < size {
-			sample = append(sample, rel)
+			sample = append(sample, e.rel)
 		} else if i := random.IntN(seen); i < size {
-			sample[i] = rel
+			sample[i] = e.rel
 		}
+		return true, nil
 	})
 	if err != nil {
 		return nil, classify("listing "+unit.Name, err)
@@ -141,28 +142,4 @@ func (s *Source) Split(ctx context.Context, unit pipeline.Unit, n int) ([]pipeli
 		}
 	}
 	return parts, nil
-}
-
-// each calls f with every name below dir, in no order.
-func (w *walker) each(ctx context.Context, dir string, f func(rel string)) error {
-	if w.single != "" {
-		return nil
-	}
-	var dirs []string
-	err := w.list(ctx, dir, func(rel string, isDir bool) {
-		if isDir {
-			dirs = append(dirs, rel)
-		} else {
-			f(rel)
-		}
-	})
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) && dir != "." {
-		return nil
-	}
-	for _, d := range dirs {
-		if err == nil {
-			err = w.each(ctx, d, f)
-		}
-	}
-	return err
 }

@@ -116,7 +116,7 @@ func CrossCheck(ctx context.Context, root string, rows iter.Seq2[FileRow, error]
 		return c, nil
 	}
 	slices.Sort(known)
-	err = w.walk(ctx, func(e entry) (bool, error) {
+	err = w.each(ctx, func(e entry) (bool, error) {
 		if e.mode.Type()&^fs.ModeSymlink != 0 {
 			return true, nil
 		}

@@ -35,7 +35,7 @@ type Config struct {
 	// Limits bounds a batch; its default is 256 files or 256 MiB.
 	Limits pipeline.Limits
 	// Window is how many names of one folder are held at a time for each part
-	// being read, 0 for 32768.
+	// being read, 0 for 65536 (about 10 MB).
 	Window int
 	// Hash fills in SHA256 of every object that is read or got.
 	Hash bool
@@ -69,7 +69,7 @@ var (
 // and with 2 when Include names what is moved already or must not be moved.
 func Open(_ context.Context, cfg Config) (*Source, error) {
 	if cfg.Window <= 0 {
-		cfg.Window = 32768
+		cfg.Window = 65536
 	}
 	cfg.Limits = cfg.Limits.WithDefaults(256, 256<<20)
 	info, err := os.Stat(cfg.Mount)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -163,39 +162,28 @@ func (n *names) Pop() any {
 // window lists the smallest names above low (from: or equal to it), in order,
 // as many as the source holds at a time. more says that there may be others.
 func (w *walker) window(ctx context.Context, dir, low string, from bool) (items []item, more bool, err error) {
-	f, err := w.root.Open(dir)
+	var kept names
+	high := "" // the part ends here
+	if dir == "." {
+		high, _, _ = strings.Cut(w.to, "/")
+	}
+	err = w.list(ctx, dir, func(e fs.DirEntry) error {
+		n := e.Name()
+		switch {
+		case n < low || n == low && !from || high != "" && n > high:
+		case len(kept) < w.s.cfg.Window:
+			heap.Push(&kept, item{n, e.Type()})
+		case n < kept[0].name:
+			kept[0] = item{n, e.Type()}
+			heap.Fix(&kept, 0)
+			more = true
+		default:
+			more = true
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, false, err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	var kept names
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, false, context.Cause(ctx)
-		}
-		list, err := f.ReadDir(512)
-		for _, e := range list {
-			n := e.Name()
-			if n < low || n == low && !from || skipped(n) {
-				continue
-			}
-			switch {
-			case len(kept) < w.s.cfg.Window:
-				heap.Push(&kept, item{n, e.Type()})
-			case n < kept[0].name:
-				kept[0] = item{n, e.Type()}
-				heap.Fix(&kept, 0)
-				more = true
-			default:
-				more = true
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, false, err
-		}
 	}
 	slices.SortFunc(kept, func(a, b item) int { return cmp.Compare(a.name, b.name) })
 	return kept, more, nil
