@@ -74,6 +74,9 @@ func (s *Sink) check(ctx context.Context) ([]pipeline.Finding, error) {
 	if t.Others > 0 && !t.Complete {
 		add(pipeline.Warn, "sessions", "stop Open WebUI on the target until the migration is done", "%d sessions of other programs are connected to the target database", t.Others)
 	}
+	if s.cfg.Replace && len(t.Filled) > 0 {
+		add(pipeline.Warn, "replace", "leave out --replace to keep them", "unless this run is under way there already, all rows of Open WebUI's tables on the target are deleted first: %s", some(t.Filled))
+	}
 	switch {
 	case t.Complete:
 		add(pipeline.Note, "complete", "", "an earlier run has finished on this target")
@@ -100,7 +103,7 @@ func (s *Sink) facts(ctx context.Context) (facts, error) {
 	 coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = 'outgrow'), has_database_privilege(current_database(), 'CREATE')),
 	 coalesce((SELECT has_schema_privilege(oid, 'CREATE') AND has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = $1), false),
 	 least(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int - coalesce(current_setting('reserved_connections', true)::int, 0)
-	   - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()),
+	   - (SELECT sum(numbackends)::int - 1 FROM pg_stat_database),
 	  (SELECT CASE WHEN rolconnlimit < 0 THEN 100000 ELSE rolconnlimit - (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()) END FROM pg_roles WHERE rolname = current_user),
 	  (SELECT CASE WHEN datconnlimit < 0 THEN 100000 ELSE datconnlimit - (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()) END FROM pg_database WHERE datname = current_database()))::text`,
 		s.schema).Scan(&f.encoding, &f.role, &f.database, &f.standby, &f.readonly, &f.mayState, &f.mayTables, &room)

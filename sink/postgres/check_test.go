@@ -107,7 +107,7 @@ func TestStateBesideTheTables(t *testing.T) {
 func TestSessionsOfOthersAreToldOf(t *testing.T) {
 	t.Parallel()
 	dsn := servers.PostgreSQL(t)
-	connect(t, dsn)
+	connect(t, servers.SuperDSN(t, dsn)) // of another role
 	found, err := opened(t, dsn, nil).Check(t.Context(), nil)
 	if err != nil || !has(found, pipeline.Warn) {
 		t.Fatalf("%+v, %v", found, err)

@@ -265,7 +265,12 @@ func TestReplacesTablesOfAnotherHead(t *testing.T) {
 	begin(t, s)
 	wantHint(t, s.Prepare(t.Context(), unit("user")), pipeline.ExitUsage)
 	_ = s.Close()
+	run(t, conn, `ALTER TABLE "user" DROP COLUMN scim`)
 	s = opened(t, dsn, func(c *Config) { c.Replace = true })
+	columns, err := s.Columns(t.Context())
+	if err != nil || !slices.ContainsFunc(columns["user"], func(c pg.Column) bool { return c.Name == "scim" }) {
+		t.Fatalf("%+v, %v: the columns are not those that will be made", columns["user"], err)
+	}
 	begin(t, s)
 	prepare(t, s, "user")
 	finish(t, s)

@@ -136,12 +136,20 @@ func (s *Sink) writable(ctx context.Context) (map[string]*pg.Table, error) {
 	}
 	out := s.ours(there)
 	if len(out) == 0 && s.known != nil {
-		for i := range s.known.Tables {
-			out[s.known.Tables[i].Name] = pg.Planned(&s.known.Tables[i])
-		}
+		return s.planned(), nil
 	}
 	delete(out, versionTable)
 	return out, nil
+}
+
+// planned lists the tables of the source's head without alembic_version.
+func (s *Sink) planned() map[string]*pg.Table {
+	out := map[string]*pg.Table{}
+	for i := range s.known.Tables {
+		out[s.known.Tables[i].Name] = pg.Planned(&s.known.Tables[i])
+	}
+	delete(out, versionTable)
+	return out
 }
 
 func (s *Sink) t(name string) string { return pg.Ident(s.schema, name) }
