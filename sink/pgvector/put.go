@@ -15,8 +15,8 @@ import (
 var _ pipeline.Putter[*pipeline.Vector] = (*Sink)(nil)
 
 // Put writes repaired records: over those of the same id and collection, never
-// over another collection's. The quarantine lines go once records and ledger
-// lines are durable; a repeat does what is missing.
+// over another collection's. Records, ledger lines and the release from the
+// quarantine are one transaction.
 func (s *Sink) Put(ctx context.Context, unit pipeline.Unit, records []*pipeline.Vector) (pipeline.Outcome, error) {
 	var w writer
 	var keys []string
@@ -38,11 +38,11 @@ func (s *Sink) Put(ctx context.Context, unit pipeline.Unit, records []*pipeline.
 					Before: pipeline.Digest(nil), After: pipeline.Digest(v.ID), Note: "put in from the quarantine"})
 			}
 		}
-		return s.store.Lines(ctx, tx, nil, w.out.Changed)
+		if err := s.store.Lines(ctx, tx, nil, w.out.Changed); err != nil {
+			return err
+		}
+		return s.store.ReleaseTx(ctx, tx, unit.ID(), keys)
 	})
-	if err == nil && len(keys) > 0 {
-		err = s.store.Release(ctx, unit.ID(), keys)
-	}
 	if err != nil {
 		return pipeline.Outcome{}, pg.Classify("putting records into "+unit.ID(), err)
 	}
