@@ -1,7 +1,6 @@
 package rows_test
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -50,7 +49,7 @@ var stand = map[string]string{rows.Text: "", rows.Varchar: "", rows.Bigint: "0",
 // What Convert yields, a real column takes and gives back as the same text,
 // and no JSON of it makes ->> or #>> fail.
 func TestPostgreSQLTakesIt(t *testing.T) {
-	ctx := context.Background()
+	ctx := t.Context()
 	conn, err := pgx.Connect(ctx, servers.PostgreSQL(t, servers.Plain))
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +154,7 @@ func show(s *string) string {
 
 // The depth that Convert lets pass is one that PostgreSQL takes.
 func TestPostgreSQLTakesTheDepth(t *testing.T) {
-	ctx := context.Background()
+	ctx := t.Context()
 	conn, err := pgx.Connect(ctx, servers.PostgreSQL(t, servers.Plain))
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"context"
 	"database/sql"
 	"path/filepath"
 	"slices"
@@ -78,7 +77,7 @@ func TestConformance(t *testing.T) {
 			want := expected(t, other)
 			pipetest.TestSource(t, pipetest.SourceCase[*pipeline.Row]{
 				Open: func(t testing.TB, l pipeline.Limits) pipeline.Source[*pipeline.Row] {
-					s, err := Open(context.Background(), Config{Path: path, Limits: l})
+					s, err := Open(t.Context(), Config{Path: path, Limits: l})
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"bufio"
-	"context"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
@@ -166,7 +165,7 @@ func unchanged(t *testing.T, dir string, before map[string]string) {
 
 func open(t *testing.T, cfg Config) *Source {
 	t.Helper()
-	s, err := Open(context.Background(), cfg)
+	s, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +178,7 @@ func readAll(t *testing.T, s *Source, part pipeline.Part, after pipeline.Cursor)
 	t.Helper()
 	var rows []*pipeline.Row
 	at := after
-	for b, err := range s.Read(context.Background(), part, after) {
+	for b, err := range s.Read(t.Context(), part, after) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +195,7 @@ func table(name string) pipeline.Unit { return pipeline.Unit{Lane: pipeline.Rows
 
 func count(t *testing.T, s *Source, name string) int64 {
 	t.Helper()
-	n, err := s.Count(context.Background(), table(name))
+	n, err := s.Count(t.Context(), table(name))
 	if err != nil {
 		t.Fatal(err)
 	}

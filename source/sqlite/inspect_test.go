@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -15,7 +14,7 @@ import (
 )
 
 func TestInspect(t *testing.T) {
-	ctx := context.Background()
+	ctx := t.Context()
 	path := makeDB(t,
 		`CREATE TABLE chat (id VARCHAR NOT NULL PRIMARY KEY, updated_at BIGINT)`, `INSERT INTO chat VALUES ('c1', 1700000000), ('c2', 'yesterday'), ('c3', 1700000500)`,
 		`CREATE TABLE message (id TEXT PRIMARY KEY, created_at BIGINT)`, `INSERT INTO message VALUES ('m1', 1700000000123456789)`,
@@ -83,7 +82,7 @@ func TestInspect(t *testing.T) {
 // The largest row is the one that is read.
 func TestInspectRealData(t *testing.T) {
 	s := open(t, Config{Path: filepath.Join(servers.DataDir(t), "webui.db")})
-	in, err := s.Inspect(context.Background())
+	in, err := s.Inspect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +114,7 @@ func BenchmarkRead(b *testing.B) {
 	if path == "" {
 		path = filepath.Join(servers.DataDir(b), "webui.db")
 	}
-	ctx := context.Background()
+	ctx := b.Context()
 	s, err := Open(ctx, Config{Path: path})
 	if err != nil {
 		b.Fatal(err)

@@ -3,7 +3,6 @@
 package sqlite
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -62,7 +61,7 @@ func TestLive(t *testing.T) {
 	messages := count(t, s, "chat_message")
 	var slowest time.Duration
 	var rows int64
-	for b, err := range s.Read(context.Background(), pipeline.Part{Unit: table("chat_message")}, "") {
+	for b, err := range s.Read(t.Context(), pipeline.Part{Unit: table("chat_message")}, "") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +83,7 @@ func TestLive(t *testing.T) {
 			t.Fatal("a title that was written after the snapshot was read")
 		}
 	}
-	id, _ := s.Identity(context.Background())
+	id, _ := s.Identity(t.Context())
 	if now, err := s.StateNow(); err != nil || now == id.State {
 		t.Errorf("the state did not change: %s %v", now, err)
 	}
@@ -150,7 +149,7 @@ func TestInUse(t *testing.T) {
 	if u := inUse(rollback); !u.locked || !u.held {
 		t.Errorf("in a transaction, not WAL: %+v", u)
 	}
-	if _, err := Open(context.Background(), Config{Path: rollback}); pipeline.ExitCode(err) != pipeline.ExitUsage {
+	if _, err := Open(t.Context(), Config{Path: rollback}); pipeline.ExitCode(err) != pipeline.ExitUsage {
 		t.Errorf("in use, not WAL: %v", err)
 	}
 }

@@ -69,6 +69,10 @@ var (
 // refused while it is in use, and so is one that a crash left with a hot
 // journal.
 //
+// Nothing is opened for writing, with one exception: a database that
+// Config.Stopped says is live, while no process has it open, gets the -shm
+// (and -wal) that SQLite needs to lock it.
+//
 // What is not a database, is encrypted or is not Open WebUI's gives an error
 // with exit code pipeline.ExitUsage.
 func Open(ctx context.Context, cfg Config) (*Source, error) {
@@ -107,7 +111,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 		return nil, pipeline.Environment("looking at "+path, err, "")
 	}
 	if err := s.connect(ctx, dsn(path, s.mode, use, s.first.frames)); err != nil {
-		s.Close()
+		_ = s.Close() // nothing was written
 		return nil, err
 	}
 	return s, nil

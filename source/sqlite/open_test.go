@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -16,7 +15,7 @@ import (
 // readEverything reads all tables and what plan asks for.
 func readEverything(t *testing.T, s *Source) (rows int) {
 	t.Helper()
-	ctx := context.Background()
+	ctx := t.Context()
 	units, err := s.Units(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +88,7 @@ func TestStoppedStaysTheSame(t *testing.T) {
 				t.Errorf("%d rows", n)
 			}
 			now, err := s.StateNow()
-			if id, _ := s.Identity(context.Background()); err != nil || now != id.State {
+			if id, _ := s.Identity(t.Context()); err != nil || now != id.State {
 				t.Errorf("state %s now, %s at the start", now, id.State)
 			}
 			if err := s.Close(); err != nil {
@@ -104,7 +103,7 @@ func TestLegacy(t *testing.T) {
 	path := servers.LegacyDB(t)
 	before := folder(t, filepath.Dir(path))
 	s := open(t, Config{Path: path})
-	if head, err := s.Head(context.Background()); head != "0bd252b206fb" || err != nil {
+	if head, err := s.Head(t.Context()); head != "0bd252b206fb" || err != nil {
 		t.Error(head, err)
 	}
 	// Declared DATETIME, but epochs: the declared type must not matter.
@@ -125,7 +124,7 @@ func TestAppStartedMeanwhile(t *testing.T) {
 	s := open(t, Config{Path: path, Limits: pipeline.Limits{Records: 10}})
 	var failed error
 	n := 0
-	for b, err := range s.Read(context.Background(), pipeline.Part{Unit: table("chat_message")}, "") {
+	for b, err := range s.Read(t.Context(), pipeline.Part{Unit: table("chat_message")}, "") {
 		if failed = err; err != nil {
 			break
 		}
@@ -136,7 +135,7 @@ func TestAppStartedMeanwhile(t *testing.T) {
 	if !errors.Is(failed, ErrStarted) || pipeline.ExitCode(failed) != pipeline.ExitEnvironment || n != 50 {
 		t.Errorf("%d rows, then %v", n, failed)
 	}
-	if _, err := s.Inspect(context.Background()); !errors.Is(err, ErrStarted) {
+	if _, err := s.Inspect(t.Context()); !errors.Is(err, ErrStarted) {
 		t.Errorf("Inspect: %v", err)
 	}
 	s.Close()
@@ -188,9 +187,9 @@ func TestRefused(t *testing.T) {
 		{"stopped on NFS", Config{Path: wal, filesystem: nfs}, pipeline.ExitOK, ""},
 		{"said to be stopped on NFS", Config{Path: wal, usage: busy, Stopped: &yes, filesystem: nfs}, pipeline.ExitOK, ""},
 	} {
-		s, err := Open(context.Background(), c.cfg)
+		s, err := Open(t.Context(), c.cfg)
 		if err == nil {
-			found, _ := s.Check(context.Background(), nil)
+			found, _ := s.Check(t.Context(), nil)
 			if warned := len(found) > 0 && found[0].Reason == "network-file-system"; warned != (c.cfg.filesystem != nil) {
 				t.Errorf("%s: findings %v", c.name, found)
 			}
@@ -210,7 +209,7 @@ func TestIdentityFollowsWrites(t *testing.T) {
 	state := func() pipeline.Identity {
 		s := open(t, Config{Path: path})
 		defer s.Close()
-		id, err := s.Identity(context.Background())
+		id, err := s.Identity(t.Context())
 		if err != nil || id.Stable == "" || id.State == "" || strings.Contains(id.Stable+id.State, path) {
 			t.Fatalf("%+v %v", id, err)
 		}

@@ -49,7 +49,7 @@ func openDatabase(uri string) (*database, error) {
 	d.db = *at[uintptr](out)
 	if rc != lib.SQLITE_OK {
 		err := d.error(rc)
-		d.close()
+		_ = d.close() // it was never open
 		return nil, err
 	}
 	return d, nil

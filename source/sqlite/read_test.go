@@ -42,7 +42,7 @@ func TestValuesAsFound(t *testing.T) {
 }
 
 func TestReadInPartsAndBatches(t *testing.T) {
-	ctx := context.Background()
+	ctx := t.Context()
 	path := filepath.Join(servers.DataDir(t), "webui.db")
 	s := open(t, Config{Path: path, Limits: pipeline.Limits{Records: 37, Bytes: 20000}})
 	for _, name := range []string{"chat_message", "chat", "config", "user", "oauth_session"} {
@@ -121,7 +121,7 @@ func rest(rows []*pipeline.Row, n int) []*pipeline.Row {
 
 // Several workers read tables and parts at once, and look rows up meanwhile.
 func TestConcurrent(t *testing.T) {
-	ctx := context.Background()
+	ctx := t.Context()
 	s := open(t, Config{Path: filepath.Join(servers.DataDir(t), "webui.db"), Limits: pipeline.Limits{Records: 20}})
 	parts, err := s.Split(ctx, table("chat_message"), 4)
 	if err != nil {
@@ -160,7 +160,7 @@ func TestConcurrent(t *testing.T) {
 }
 
 func TestGetAndKeys(t *testing.T) {
-	ctx := context.Background()
+	ctx := t.Context()
 	path := makeDB(t,
 		`CREATE TABLE tag (id VARCHAR NOT NULL, user_id VARCHAR, name TEXT, PRIMARY KEY (id, user_id))`,
 		`INSERT INTO tag VALUES ('a', 'u1', 'one'), ('a', 'u2', 'two'), ('b', NULL, 'three')`,
@@ -237,7 +237,7 @@ func TestGetAndKeys(t *testing.T) {
 // lane last.
 func TestUnitsOrder(t *testing.T) {
 	s := open(t, Config{Path: filepath.Join(servers.DataDir(t), "webui.db"), SpecialAfter: map[string][]string{"file": {"files/uploads"}}})
-	units, err := s.Units(context.Background())
+	units, err := s.Units(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
