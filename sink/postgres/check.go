@@ -50,7 +50,7 @@ func (s *Sink) check(ctx context.Context) ([]pipeline.Finding, error) {
 	if f.standby || f.readonly {
 		add(pipeline.Refuse, "read-only", "name the primary in DATABASE_URL", "the server takes no writes")
 	}
-	if no := s.refuse(t); no != nil {
+	if no := s.refuse(t, s.cfg.Replace); no != nil {
 		out = append(out, *no)
 	}
 	if t.Locked {

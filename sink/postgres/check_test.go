@@ -31,7 +31,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"no schema", "no-schema", `CREATE SCHEMA "not there"`, "", func(c *Config) { c.Schema = "not there" }},
 		{"no right in the schema", "rights", `GRANT USAGE, CREATE ON SCHEMA "theirs" TO outgrow_`, "CREATE SCHEMA theirs", func(c *Config) { c.Schema = "theirs" }},
 		{"read-only", "read-only", "primary", "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$", nil},
-		{"no connections left", "connections", "max_connections", "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 2', current_database()); END $$", nil},
+		{"no connections left", "connections", "max_connections", "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 3', current_database()); END $$", nil},
 		{"tables of another role", "rights", "as their owner", "CREATE TABLE public.alembic_version (version_num text); INSERT INTO alembic_version VALUES ('" + head + "'); GRANT SELECT ON alembic_version TO public", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -75,7 +75,7 @@ func (s *Sink) prepare(ctx context.Context) (map[string]*pg.Table, error) {
 	if t.Locked {
 		return nil, locked()
 	}
-	if f := s.refuse(t); f != nil {
+	if f := s.refuse(t, false); f != nil {
 		return nil, asError(f)
 	}
 	switch t.State {
@@ -87,9 +87,6 @@ func (s *Sink) prepare(ctx context.Context) (map[string]*pg.Table, error) {
 			err = pipeline.Environment("taking over the target's tables", err, "another program uses the target: stop Open WebUI there, then run the same command")
 		}
 	case Ours:
-	default:
-		// Replace is what Begin does; reaching this means it was not called.
-		err = pipeline.Usage("preparing the target", fmt.Errorf("it is %s and was not emptied", t.State), "")
 	}
 	if err != nil {
 		return nil, err
@@ -160,7 +157,7 @@ func (s *Sink) adopt(ctx context.Context, tx pgx.Tx) error {
 	if len(t.Filled) > 0 {
 		t.State = InUse
 	}
-	if f := s.refuse(t); f != nil {
+	if f := s.refuse(t, false); f != nil {
 		return asError(f)
 	}
 	if err := s.takeAway(ctx, tx, names); err != nil {

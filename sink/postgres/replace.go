@@ -29,11 +29,11 @@ func (j *journal) Begin(ctx context.Context, run pipeline.Run) (pipeline.Resumed
 		if err != nil {
 			return pipeline.Resumed{}, err
 		}
-		if f := s.refuse(t); f != nil {
+		if f := s.refuse(t, true); f != nil {
 			return pipeline.Resumed{}, asError(f)
 		}
-		underway := t.State != Lost && t.Run != nil && !t.Complete && t.Run.Source.Stable == run.Source.Stable && t.Run.Target == run.Target &&
-			(t.State == Ours || len(t.Filled) == 0)
+		underway := t.Run != nil && !t.Complete && t.Run.Source.Stable == run.Source.Stable && t.Run.Target == run.Target &&
+			(t.State == Empty || (t.State == Fresh || t.State == Ours) && t.Head == s.cfg.Head)
 		if !underway {
 			if err := s.empty(ctx, t); err != nil {
 				return pipeline.Resumed{}, pg.Classify("emptying the target", err)

@@ -179,8 +179,8 @@ func (s *Sink) filled(ctx context.Context, q pg.Querier, tables map[string]*pg.T
 func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 // refuse gives the finding that forbids to write to this target, nil when there
-// is none.
-func (s *Sink) refuse(t Target) *pipeline.Finding {
+// is none. With replace the target is going to be emptied first.
+func (s *Sink) refuse(t Target, replace bool) *pipeline.Finding {
 	no := func(reason pipeline.Reason, text, fix string) *pipeline.Finding {
 		return &pipeline.Finding{Severity: pipeline.Refuse, Reason: reason, Text: text, Fix: fix}
 	}
@@ -198,19 +198,19 @@ func (s *Sink) refuse(t Target) *pipeline.Finding {
 		}
 		return nil
 	case Lost:
-		if s.cfg.Replace {
+		if replace {
 			return nil
 		}
 		return no("lost", "outgrow's journal tells of tables in "+where+" that are gone",
 			"add --replace to begin anew, or name the database that was begun")
 	case InUse:
-		if s.cfg.Replace {
+		if replace {
 			break
 		}
 		return no("in-use", fmt.Sprintf("%s holds rows that outgrow did not write, in %s", where, some(t.Filled)),
 			"name an empty database, or add --replace to delete everything Open WebUI has there")
 	}
-	if t.Head != s.cfg.Head && !(s.cfg.Replace && s.known != nil) {
+	if t.Head != s.cfg.Head && !(replace && s.known != nil) {
 		fix := "upgrade the side that is older: start the newer release once on a copy of it"
 		if r := schema.Releases(s.cfg.Head); len(r) > 0 {
 			fix = "make both sides the same release: start Open WebUI " + r[len(r)-1] + " on an empty target, or leave the target empty, or upgrade a copy of the source"
