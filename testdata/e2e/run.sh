@@ -109,10 +109,10 @@ fi
 say "starting PostgreSQL with pgvector"
 super=$("$here/../servers/postgres.sh" start "$work/pg")
 psql=$("$here/../servers/postgres.sh" install)/psql
-"$psql" -qX -v ON_ERROR_STOP=1 -d "$super" -c "CREATE ROLE app LOGIN PASSWORD 'app'" \
+"$psql" -qX -v ON_ERROR_STOP=1 -d "$super" -c "CREATE ROLE app LOGIN PASSWORD 'e2e-password'" \
 	-c "CREATE DATABASE app OWNER app TEMPLATE template0"
 "$psql" -qX -v ON_ERROR_STOP=1 -d "${super/\/postgres\?/\/app?}" -c "CREATE EXTENSION vector"
-dsn=${super/postgres@/app:app@}
+dsn=${super/postgres@/app:e2e-password@}
 dsn=${dsn/\/postgres\?/\/app?}
 
 mkdir "$work/other"

@@ -41,10 +41,10 @@ target=${DATABASE_URL:-}
 if [ -z "$target" ]; then
 	super=$("$here/postgres.sh" start "$work/pg")
 	psql=$("$here/postgres.sh" install)/psql
-	"$psql" -qX -v ON_ERROR_STOP=1 -d "$super" -c "CREATE ROLE openwebui LOGIN PASSWORD 'openwebui'" \
+	"$psql" -qX -v ON_ERROR_STOP=1 -d "$super" -c "CREATE ROLE openwebui LOGIN PASSWORD 'demo-password'" \
 		-c "CREATE DATABASE openwebui OWNER openwebui TEMPLATE template0"
 	"$psql" -qX -v ON_ERROR_STOP=1 -d "${super/\/postgres\?/\/openwebui?}" -c "CREATE EXTENSION vector"
-	target=${super/postgres@/openwebui:openwebui@}
+	target=${super/postgres@/openwebui:demo-password@}
 	target=${target/\/postgres\?/\/openwebui?}
 fi
 # What the environment says of a database is not for this run: the file below is.
