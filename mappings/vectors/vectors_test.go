@@ -203,7 +203,11 @@ func TestTransform(t *testing.T) {
 func TestExpectAndWire(t *testing.T) {
 	v := &pipeline.Vector{ID: "a", Embedding: []float32{0.1, -0.0001, 0, float32(math.Copysign(0, -1)), 0}}
 	for _, cfg := range []env.PGVectorConfig{wide, half(wide)} {
-		raw := PG(cfg).Append([]byte("x"), v.Embedding)[1:]
+		raw, err := PG(cfg).Append([]byte("x"), v.Embedding)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw = raw[1:]
 		want := Expect(cfg, v)
 		if len(want.Embedding) != cfg.MaxLength {
 			t.Fatalf("%d elements", len(want.Embedding))

@@ -2,6 +2,7 @@ package pgvector
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 
 	"outgrow/mappings/vectors"
@@ -34,7 +35,9 @@ func (s *stream) Read(p []byte) (int, error) {
 		case len(s.records) == 0:
 			s.buf, s.state = append(s.buf, 0xff, 0xff), 2
 		default:
-			s.record(s.records[0])
+			if err := s.record(s.records[0]); err != nil {
+				return 0, err
+			}
 			s.records = s.records[1:]
 		}
 	}
@@ -43,11 +46,14 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (s *stream) record(v *pipeline.Vector) {
+func (s *stream) record(v *pipeline.Vector) error {
 	b := append(s.buf, 0, 5)
 	b = text(b, v.ID)
 	at := len(b)
-	b = s.layout.Append(append(b, 0, 0, 0, 0), v.Embedding)
+	b, err := s.layout.Append(append(b, 0, 0, 0, 0), v.Embedding)
+	if err != nil {
+		return fmt.Errorf("encoding the vector of %s: %w", v.ID, err)
+	}
 	binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
 	b = text(b, s.collection)
 	if v.Text == nil {
@@ -62,6 +68,7 @@ func (s *stream) record(v *pipeline.Vector) {
 		b = append(append(b, 1), v.Metadata...) // 1 is jsonb's version
 	}
 	s.buf = b
+	return nil
 }
 
 const null = "\xff\xff\xff\xff"

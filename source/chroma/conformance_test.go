@@ -2,6 +2,7 @@ package chroma
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"outgrow/pipeline"
@@ -12,10 +13,13 @@ import (
 // on one whose records are in the queue only. What the records must be is proven
 // by TestStores.
 func TestConformance(t *testing.T) {
-	for _, name := range []string{"0.5.9-vectors-lost", "1.5.9-types"} {
+	// The types store as it is has values that an update put behind those of
+	// later records, which a batch that ends early must not lose.
+	for _, name := range []string{"0.5.9-vectors-lost", "1.5.9-types", "1.5.9-types queue only"} {
 		t.Run(name, func(t *testing.T) {
+			name, rewound := strings.CutSuffix(name, " queue only")
 			store := filepath.Join(unpack(t, name), "vector_db")
-			if name == "1.5.9-types" {
+			if rewound {
 				rewind(t, store)
 			}
 			source := func(t testing.TB, l pipeline.Limits) pipeline.Source[*pipeline.Vector] {

@@ -36,6 +36,7 @@ type rowReader struct {
 	// the span being read
 	ids   []string
 	lists map[int64][]field
+	seen  int64 // rows that join took before the one at which it stopped
 
 	body   body // the record being put together
 	buf    []byte
@@ -82,6 +83,9 @@ func (r *rowReader) span(ctx context.Context, records []record, maxBytes int64) 
 	items, bytes := len(r.items), r.bytes
 	if first, last := num(row[1]), num(row[2]); num(row[0]) == last-first+1 {
 		n, err := r.join(ctx, records, maxBytes, "SELECT m.id, m.key, "+r.sn.catalog.value+", 0 FROM embedding_metadata m NOT INDEXED WHERE m.rowid BETWEEN ? AND ?", first, last)
+		if err == nil && n < len(records) {
+			err = r.whole(ctx, lo, records[n-1].row)
+		}
 		if !errors.Is(err, errOrder) {
 			return n, err
 		}
@@ -92,6 +96,16 @@ func (r *rowReader) span(ctx context.Context, records []record, maxBytes int64) 
 
 // errOrder says that the rows of the records lie among each other.
 var errOrder = errors.New("not in order")
+
+// whole makes sure that a reading which stopped early had seen every row of the
+// records from lo to hi: an update puts a value behind those of later records.
+func (r *rowReader) whole(ctx context.Context, lo, hi int64) error {
+	row, _, err := one(ctx, r.sn.db, "SELECT count(*) FROM embedding_metadata WHERE id BETWEEN ? AND ?", lo, hi)
+	if err == nil && num(row[0]) != r.seen {
+		err = errOrder
+	}
+	return err
+}
 
 // readIDs reads the ids of a span.
 func (r *rowReader) readIDs(ctx context.Context, records []record) error {
@@ -115,7 +129,7 @@ func (r *rowReader) readIDs(ctx context.Context, records []record) error {
 func (r *rowReader) join(ctx context.Context, records []record, maxBytes int64, query string, args ...any) (int, error) {
 	done := 0
 	last := int64(math.MinInt64)
-	r.body.text, r.body.fields = nil, r.body.fields[:0]
+	r.body.text, r.body.fields, r.seen = nil, r.body.fields[:0], 0
 	// flush finishes the records before a row.
 	flush := func(row int64) error {
 		for done < len(records) && records[done].row < row {
@@ -144,6 +158,7 @@ func (r *rowReader) join(ctx context.Context, records []record, maxBytes int64, 
 		if done < len(records) && records[done].row == row {
 			r.add(num(v[3]), str(v[1]), v[2])
 		}
+		r.seen++
 		return nil
 	}, query, args...)
 	if err == nil && r.bytes < maxBytes {
