@@ -1,6 +1,10 @@
 package schema
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // peeweeHistory is what pg_dump prints of the table that peewee-migrate 1.14.3
 // makes.
@@ -47,5 +51,23 @@ func PeeweeHistory() (*Schema, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parsing the table migratehistory: %w", err)
 	}
+	return s, nil
+}
+
+// LoadTarget is [Load] for a database to be made: where the releases of the
+// head need the table of [PeeweeHistory] to start, it is there too.
+func LoadTarget(head string) (*Schema, error) {
+	s, err := Load(head)
+	if err != nil || !NeedsPeeweeHistory(head) {
+		return s, err
+	}
+	h, err := PeeweeHistory()
+	if err != nil {
+		return nil, err
+	}
+	s.Tables = append(s.Tables, h.Tables...)
+	slices.SortFunc(s.Tables, func(a, b Table) int { return strings.Compare(a.Name, b.Name) })
+	s.Sequences = append(s.Sequences, h.Sequences...)
+	s.statements = append(s.statements, h.statements...)
 	return s, nil
 }

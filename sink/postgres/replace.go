@@ -60,7 +60,7 @@ func (s *Sink) empty(ctx context.Context, t Target) error {
 	}
 	tables := s.ours(there)
 	same := t.Head == s.cfg.Head
-	if other, err := schema.Load(t.Head); err == nil && !same {
+	if other, err := schema.LoadTarget(t.Head); err == nil && !same {
 		for _, x := range other.Tables {
 			if have := there[x.Name]; have != nil {
 				tables[x.Name] = have

@@ -76,7 +76,7 @@ func Open(ctx context.Context, cfg Config) (*Sink, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Sink{cfg: cfg, schema: cfg.Schema}
-	known, err := schema.Load(cfg.Head)
+	known, err := schema.LoadTarget(cfg.Head)
 	if err != nil && !errors.Is(err, schema.ErrUnknownHead) {
 		return nil, err
 	}

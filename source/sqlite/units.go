@@ -23,7 +23,7 @@ func (s *Source) Units(ctx context.Context) ([]pipeline.Unit, error) {
 	}
 	var units []pipeline.Unit
 	for _, t := range tables {
-		if t.Leftover || t.WithoutRowID || t.rowid == "" {
+		if (t.Leftover && !s.wanted(t.Name)) || t.WithoutRowID || t.rowid == "" {
 			continue
 		}
 		u := pipeline.Unit{Lane: pipeline.Rows, Name: t.Name, After: s.cfg.SpecialAfter[t.Name]}
@@ -39,6 +39,15 @@ func (s *Source) Units(ctx context.Context) ([]pipeline.Unit, error) {
 		return cmp.Or(cmp.Compare(min(len(a.After), 1), min(len(b.After), 1)), cmp.Compare(b.Bytes, a.Bytes))
 	})
 	return units, nil
+}
+
+// wanted reports whether SetColumns named the table: the targets of releases up
+// to 0.9.5 need migratehistory.
+func (s *Source) wanted(table string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.cols[table]
+	return ok
 }
 
 // Count counts the rows of a table.
