@@ -35,6 +35,10 @@ func (a *app) open(p pair, f laneFlags, opt openOptions) (_ *session, err error)
 	if err := errors.Join(ferr, terr, supported(from, to, f)); err != nil {
 		return nil, &pipeline.Error{Op: "reading the configuration", Err: err, Exit: pipeline.ExitUsage}
 	}
+	if _, given := to.Vars["DATA_DIR"]; !given && !to.MountGiven {
+		// Nothing is said of another folder: the data folder stays where it is.
+		to.Mount, to.MountGiven, s.sameData = from.Mount, true, true
+	}
 	s.from, s.to = from, to
 	if err := s.direct(p.target); err != nil {
 		return nil, err

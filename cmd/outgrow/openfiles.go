@@ -29,7 +29,8 @@ func (o *opener) openFiles(rows *sqlite.Source) error {
 		return err
 	}
 	if err := o.to.CheckMount(); err != nil {
-		return err
+		return pipeline.Usage("looking for the target's DATA_DIR", err,
+			"mount it here and name the place with --to-mount; when the data folder stays as it is, give the source's folder there or leave DATA_DIR out of the env file")
 	}
 	if l.inPlace, err = sink.SameFolder(o.from.Mount, o.to.Mount); err != nil {
 		return err

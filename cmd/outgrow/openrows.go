@@ -85,6 +85,9 @@ func (o *opener) mapRows(l *lane[*pipeline.Row], src *sqlite.Source, cols map[st
 // of a file that the source does not have stays as it is: a row is never
 // switched to an object that is not there.
 func (o *opener) filePath() func(string) (string, string) {
+	if o.sameData {
+		return nil
+	}
 	uploads := filepath.Join(o.from.Mount, files.Uploads)
 	return func(old string) (string, string) {
 		name := files.Name(old)
