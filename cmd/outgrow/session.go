@@ -17,6 +17,7 @@ type session struct {
 	from, to env.Deployment
 	lanes    []mover
 	state    string // the state folder
+	sameData bool   // the target keeps the source DATA_DIR, file.path included
 	consent  consent
 	src      *sourceFacts // nil when only the target is open
 	dst      targetFacts
