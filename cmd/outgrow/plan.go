@@ -87,10 +87,12 @@ func (p *planning) run(ctx context.Context) error {
 		code = pipeline.ExitUsage
 	}
 	if p.json {
+		database, folder := p.needs()
 		for _, f := range findings {
 			emit(p.out, event{Event: "finding", Detail: f})
 		}
-		emit(p.out, event{Event: "plan", Exit: code, Detail: map[string]any{"refused": refused, "waiting": waiting, "report": report, "problems": path, "units": unitReports(p.meter)}})
+		emit(p.out, event{Event: "plan", Exit: code, Detail: map[string]any{"refused": refused, "waiting": waiting, "report": report, "problems": path, "units": unitReports(p.meter),
+			"database_bytes": database, "folder_bytes": folder}})
 		return judged(code)
 	}
 	p.print(findings, refused, waiting, path, report)
@@ -195,6 +197,30 @@ func (p *planning) estimate() time.Duration {
 	return worst*writeFactor + 2*time.Second
 }
 
+// needs estimates the disk space that the target takes at most: rows with their
+// indexes (PostgreSQL compresses long values, so it is usually about half),
+// vectors at the column's width with text and indexes, and copied files.
+func (p *planning) needs() (database, folder int64) {
+	for _, l := range p.lanes {
+		width := int64(4 * p.to.Vector.PG.MaxLength)
+		if p.to.Vector.PG.HalfVec {
+			width /= 2
+		}
+		for _, u := range l.Units() {
+			c := p.meter.Unit(u)
+			switch {
+			case l.Kind() == pipeline.Rows:
+				database += c.Bytes.Load() * 13 / 10
+			case l.Kind() == pipeline.Vectors:
+				database += 2*c.Bytes.Load() + width*c.Read.Load()
+			case !l.InPlace():
+				folder += c.Bytes.Load()
+			}
+		}
+	}
+	return database, folder
+}
+
 func (p *planning) print(findings []pipeline.Finding, refused bool, waiting []string, problems, report string) {
 	p.screen("plan", "", false, nil)
 	p.say("")
@@ -212,8 +238,10 @@ func (p *planning) print(findings []pipeline.Finding, refused bool, waiting []st
 		}
 		p.say("%-44s %12s %10s %10s", fmt.Sprintf("%s: %s", l.Kind(), plural(int64(len(l.Units())), "unit")), number(n), size(bytes), size(largest))
 	}
+	database, folder := p.needs()
+	p.say("needs at most about %s in the target database and %s in the target folder", size(database), size(folder))
 	p.say("")
-	printFindings(p.out, findings, p.consent)
+	printFindings(cleaner{p.app}, findings, p.consent)
 	for _, r := range p.shown {
 		p.say("        %s %s %s: %s", r.Unit, printable(r.Key), r.Column, indent(r.Detail))
 	}
