@@ -60,9 +60,32 @@ func judge(all []pipeline.Finding, ok consent) (refused bool, waiting []string) 
 
 var words = map[pipeline.Severity]string{pipeline.Refuse: "refuse", pipeline.Accept: "accept?", pipeline.Warn: "warn", pipeline.Note: "note"}
 
+// shownAlike is how many findings of a kind are printed one by one; the report
+// and --json have all.
+const shownAlike = 3
+
 // printFindings prints one finding a line, its fix below it.
 func printFindings(w io.Writer, all []pipeline.Finding, ok consent) {
+	type kind struct {
+		severity pipeline.Severity
+		reason   pipeline.Reason
+		unit     string
+	}
+	alike, more := map[kind]int64{}, map[kind]int64{}
+	of := func(f pipeline.Finding) kind { return kind{f.Severity, f.Reason, f.Unit} }
 	for _, f := range all {
+		if k := of(f); f.Severity != pipeline.Refuse {
+			if alike[k]++; alike[k] > shownAlike {
+				more[k] += max(f.Count, 1)
+			}
+		}
+	}
+	alike = map[kind]int64{}
+	for _, f := range all {
+		k := of(f)
+		if alike[k]++; f.Severity != pipeline.Refuse && alike[k] > shownAlike {
+			continue
+		}
 		word := words[f.Severity]
 		if rank[f.Severity] <= rank[pipeline.Accept] && ok[f.Reason] {
 			word = "accepted"
@@ -78,6 +101,9 @@ func printFindings(w io.Writer, all []pipeline.Finding, ok consent) {
 		_, _ = fmt.Fprintf(w, "%-8s%s%s\n", word, indent(f.Text), where)
 		if f.Fix != "" && word != "accepted" {
 			_, _ = fmt.Fprintf(w, "        fix: %s\n", indent(f.Fix))
+		}
+		if alike[k] == shownAlike && more[k] > 0 {
+			_, _ = fmt.Fprintf(w, "        and %s more like these; --json lists them\n", number(more[k]))
 		}
 	}
 }

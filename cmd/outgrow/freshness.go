@@ -16,12 +16,10 @@ import (
 type drift struct {
 	newestRow    time.Time // newest time any row tells of
 	newestUpload time.Time // newest mtime in uploads
-	// Uploads without a row of table file, and how many of them are newer than
-	// every row.
-	strays, newerStrays int64
-	// File rows whose upload is missing, and how many of them are newer than
-	// every upload.
-	missing, newerMissing int64
+	// Uploads without a row of table file that are newer than every row.
+	newerStrays int64
+	// File rows without their upload that are newer than every upload.
+	newerMissing int64
 	// Rows that should have a collection: processed files and knowledge bases
 	// with files that are not external; and those which have none.
 	embedded, without int64
@@ -69,8 +67,6 @@ func (d drift) findings() []pipeline.Finding {
 	if d.vectors {
 		warn("unknown-collection", d.unknown, "%s collections belong to files or knowledge bases that no row knows; they are copied all the same", "")
 	}
-	warn(pipeline.MissingFile, d.missing, "%s file rows have no upload: Open WebUI answers 404 for them on both sides", "put the files back into uploads before the copy if you still have them")
-	warn("stray-upload", d.strays, "%s uploads have no row in table file; they are copied all the same", "")
 	return out
 }
 
@@ -90,7 +86,9 @@ func (s *session) driftFindings(ctx context.Context) ([]pipeline.Finding, error)
 		}
 	}
 	collections, known := map[string]bool{}, map[string]bool{}
+	uploads := false
 	for _, l := range s.lanes {
+		uploads = uploads || l.Kind() == pipeline.Files
 		if l.Kind() == pipeline.Vectors {
 			d.vectors = true
 			for _, u := range l.Units() {
@@ -111,12 +109,23 @@ func (s *session) driftFindings(ctx context.Context) ([]pipeline.Finding, error)
 			}
 		}
 	}
-	cross, err := files.CrossCheck(ctx, s.from.Mount, rows)
+	var cross files.Crossing
+	var err error
+	switch {
+	case uploads:
+		cross, err = files.CrossCheck(ctx, s.from.Mount, rows)
+		d.newestUpload = cross.Newest
+		d.newerStrays, d.newerMissing = cross.StraysAfter(d.newestRow.Add(grace)), cross.MissingAfter(d.newestUpload.Add(grace))
+	case d.vectors:
+		for _, e := range rows {
+			if err = e; err != nil {
+				break
+			}
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	d.newestUpload, d.missing, d.strays = cross.Newest, cross.Missing, cross.Strays
-	d.newerStrays, d.newerMissing = cross.StraysAfter(d.newestRow.Add(grace)), cross.MissingAfter(d.newestUpload.Add(grace))
 	if err := s.knowledgeDrift(ctx, &d, collections, known); err != nil {
 		return nil, err
 	}
