@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Asks two Open WebUI servers the same questions as the same people and compares the answers.
 
-    compare.py --source DIR --one URL DATA_DIR --other URL DATA_DIR [--password P] [--least 200]
+    compare.py --source DIR --one URL DATA_DIR --other URL DATA_DIR [--password P] [--least 200] [--since SECONDS]
 
 DIR is a copy of the data folder whose rows say what to ask (catalogue.py). Every answer is compared whole: status, content
 type, and JSON values or bytes. Exits 1 on any difference, or when fewer than --least GET requests were answered with 200.
 
 What is not compared literally, all of it counted and printed:
 - the DATA_DIR prefix of paths, which is each server's own;
-- what the servers made during the comparison itself in the fields of VOLATILE, each with its reason;
+- what the servers themselves made since --since in the fields of VOLATILE, each with its reason;
 - the order of lists named in UNORDERED (the application asks the database for no order), and of neighbours in a list that
   have the same value in the field it is sorted by.
 """
@@ -26,7 +26,7 @@ import urllib.request
 import catalogue
 
 # (request path, place in the answer, reason). Both are regular expressions that must match fully. A number is left out
-# only when it is a time after the comparison began: what was stored before is compared.
+# only when it is a time since --since, before which no server ran: what was stored earlier is compared.
 VOLATILE = [
     ("/api/v1/auths/", r"\.(token|expires_at)", "a session is signed with the second it was made in"),
     ("/api/v1/(users/.*|evaluations/feedbacks/.*)", r".*\.last_active_at", "each server notes the requests made to it"),
@@ -81,11 +81,11 @@ def text(value):
 
 
 class Comparison:
-    def __init__(self):
+    def __init__(self, since):
         self.counts = {"DATA_DIR prefixes normalised": 0, "volatile fields left out": 0,
                        "lists compared as sets": 0, "lists with ties in another order": 0}
         self.used = set()
-        self.began = int(time.time())
+        self.since = since
 
     def normal(self, request, value, data_dir, place=""):
         """The answer without what each server has of its own."""
@@ -114,8 +114,8 @@ class Comparison:
         return values
 
     def is_new(self, value):
-        """Whether a server may have made a value during the comparison: a text, or a time in s or ns since it began."""
-        return isinstance(value, str) or (isinstance(value, int) and value >= self.began)
+        """Whether a server of this comparison may have made a value: a text, or a time in s or ns not before since."""
+        return isinstance(value, str) or (isinstance(value, int) and value >= self.since)
 
     def same(self, request, one, other, place=""):
         """Yields (place, one, other) of every difference."""
@@ -200,6 +200,7 @@ def main():
         parser.add_argument(side, required=True, nargs=2, metavar=("URL", "DATA_DIR"))
     parser.add_argument("--password", default="Passw0rd!", help="of every user (test data)")
     parser.add_argument("--least", type=int, default=200)
+    parser.add_argument("--since", type=int, default=int(time.time()), metavar="SECONDS", help="when the first server was started")
     options = parser.parse_args()
     source = catalogue.Source(options.source)
     servers = [Server(*options.one), Server(*options.other)]
@@ -209,7 +210,7 @@ def main():
             return list(pool.map(call, servers))
         for _, email, _ in users:
             both(lambda s: s.sign_in(email, options.password))
-        comparison, statuses, failed = Comparison(), {}, 0
+        comparison, statuses, failed = Comparison(options.since), {}, 0
         for email, path in catalogue.requests(source):
             for _ in range(ATTEMPTS):
                 answers = both(lambda s: s.ask(email, path))

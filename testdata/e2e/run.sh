@@ -18,6 +18,7 @@ mode=${1:-migrate}
 work=$(mktemp -d "${TMPDIR:-/tmp}/outgrow-e2e.XXXXXX")
 chmod 755 "$work"
 pids=()
+began=$(date +%s)
 finish() {
 	local code=$? pid
 	for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
@@ -62,7 +63,7 @@ stop() {
 }
 
 compare() {
-	PYTHONDONTWRITEBYTECODE=1 "$python" "$here/compare.py" --source "$work/source" \
+	PYTHONDONTWRITEBYTECODE=1 "$python" "$here/compare.py" --source "$work/source" --since "$began" \
 		--one "http://127.0.0.1:$one_port" "$1" --other "http://127.0.0.1:$other_port" "$2"
 }
 
