@@ -98,13 +98,9 @@ func (m *migration) begin(ctx context.Context, findings []pipeline.Finding) erro
 // copyAll moves the lanes at the same time; the first error stops all.
 func (m *migration) copyAll(ctx context.Context) error {
 	gate := &pipeline.Gate{}
-	totals := map[pipeline.Lane]int64{}
 	have := map[string]bool{}
 	for _, l := range m.lanes {
-		totals[l.Kind()] = 0
 		for _, u := range l.Units() {
-			m.meter.Unit(u)
-			totals[l.Kind()] += max(u.Records, 0)
 			have[u.ID()] = true
 		}
 	}
@@ -118,7 +114,7 @@ func (m *migration) copyAll(ctx context.Context) error {
 			}
 		}
 	}
-	d := startDisplay(m.out, m.json, m.meter, totals)
+	d := startDisplay(m.out, m.json, m.meter, m.lanes)
 	defer d.stop()
 	g, gctx := errgroup.WithContext(ctx)
 	for _, l := range m.lanes {

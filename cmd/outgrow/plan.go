@@ -101,15 +101,7 @@ func (p *planning) run(ctx context.Context) error {
 
 // survey reads all lanes at the same time.
 func (p *planning) survey(ctx context.Context) error {
-	totals := map[pipeline.Lane]int64{}
-	for _, l := range p.lanes {
-		totals[l.Kind()] = 0
-		for _, u := range l.Units() {
-			totals[l.Kind()] += max(u.Records, 0)
-			p.meter.Unit(u)
-		}
-	}
-	d := startDisplay(p.err, p.json, p.meter, totals)
+	d := startDisplay(p.err, p.json, p.meter, p.lanes)
 	if p.json {
 		d.stop()
 	} else {

@@ -16,13 +16,15 @@ import (
 
 // laneProgress sums up the units of a lane.
 type laneProgress struct {
-	Lane    pipeline.Lane `json:"lane"`
-	Read    int64         `json:"read"`
-	Total   int64         `json:"total"`
-	Bytes   int64         `json:"bytes"`
-	Refused int64         `json:"refused"`
-	Doing   string        `json:"doing,omitempty"`
-	Rate    float64       `json:"bytes_per_second"`
+	Lane  pipeline.Lane `json:"lane"`
+	Read  int64         `json:"read"`
+	Total int64         `json:"total"`
+	Bytes int64         `json:"bytes"`
+	// TotalBytes is estimated for units that are not done.
+	TotalBytes int64   `json:"total_bytes"`
+	Refused    int64   `json:"refused"`
+	Doing      string  `json:"doing,omitempty"`
+	Rate       float64 `json:"bytes_per_second"`
 	// Left is the estimate of the time left in seconds, -1 when unknown.
 	Left float64 `json:"seconds_left"`
 }
@@ -30,20 +32,20 @@ type laneProgress struct {
 // display shows the meter's counters until stop is called: bars on a terminal,
 // a plain line every ten seconds without one, JSON lines with --json.
 type display struct {
-	meter  *pipeline.Meter
-	lanes  []pipeline.Lane
-	totals map[pipeline.Lane]int64
-	first  map[pipeline.Lane]int64 // what was done before this process, so that rates are honest
-	began  time.Time
-	done   chan struct{}
-	wg     sync.WaitGroup
+	meter *pipeline.Meter
+	lanes []pipeline.Lane
+	first map[pipeline.Lane]int64 // what was done before this process, so that rates are honest
+	began time.Time
+	done  chan struct{}
+	wg    sync.WaitGroup
 }
 
-func startDisplay(w io.Writer, json bool, meter *pipeline.Meter, totals map[pipeline.Lane]int64) *display {
-	d := &display{meter: meter, totals: totals, first: map[pipeline.Lane]int64{}, began: time.Now(), done: make(chan struct{})}
-	for _, l := range []pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files} {
-		if _, ok := totals[l]; ok {
-			d.lanes = append(d.lanes, l)
+func startDisplay(w io.Writer, json bool, meter *pipeline.Meter, lanes []mover) *display {
+	d := &display{meter: meter, first: map[pipeline.Lane]int64{}, began: time.Now(), done: make(chan struct{})}
+	for _, l := range lanes {
+		d.lanes = append(d.lanes, l.Kind())
+		for _, u := range l.Units() {
+			meter.Unit(u)
 		}
 	}
 	for _, p := range d.snapshot() {
@@ -55,7 +57,7 @@ func startDisplay(w io.Writer, json bool, meter *pipeline.Meter, totals map[pipe
 	case json:
 		show, every = d.jsonLine, time.Second
 	case isFile && term.IsTerminal(int(f.Fd())):
-		show, every = d.bars(), 200*time.Millisecond
+		show, every = d.bars(f), 200*time.Millisecond
 	}
 	d.wg.Add(1)
 	go func() {
@@ -83,25 +85,31 @@ func (d *display) stop() {
 
 func (d *display) snapshot() []laneProgress {
 	sums := map[pipeline.Lane]*laneProgress{}
-	for l, n := range d.totals {
-		sums[l] = &laneProgress{Lane: l, Total: n, Doing: d.meter.Doing(l), Left: -1}
+	for _, l := range d.lanes {
+		sums[l] = &laneProgress{Lane: l, Doing: d.meter.Doing(l), Left: -1}
 	}
 	for _, c := range d.meter.Units() {
 		if s, ok := sums[c.Unit.Lane]; ok {
 			s.Read += c.Read.Load()
 			s.Bytes += c.Bytes.Load()
 			s.Refused += c.Refused.Load()
+			s.Total += max(c.Unit.Records, c.Read.Load(), 0)
+			// A unit that is done had what it had, whatever was estimated.
+			if c.Done() {
+				s.TotalBytes += c.Bytes.Load()
+			} else {
+				s.TotalBytes += max(c.Unit.Bytes, c.Bytes.Load(), 0)
+			}
 		}
 	}
 	secs := time.Since(d.began).Seconds()
 	out := make([]laneProgress, 0, len(d.lanes))
 	for _, l := range d.lanes {
 		s := sums[l]
-		s.Total = max(s.Total, s.Read)
 		if moved := s.Bytes - d.first[l]; secs > 0.5 && moved > 0 {
 			s.Rate = float64(moved) / secs
-			if s.Read > 0 && s.Doing == "" {
-				s.Left = float64(s.Total-s.Read) * float64(s.Bytes) / float64(s.Read) / s.Rate
+			if s.Doing == "" {
+				s.Left = float64(s.TotalBytes-s.Bytes) / s.Rate
 			}
 		}
 		out = append(out, *s)
@@ -109,12 +117,19 @@ func (d *display) snapshot() []laneProgress {
 	return out
 }
 
-func (p laneProgress) text() string {
-	pct := 100.0
-	if p.Total > 0 {
-		pct = 100 * float64(p.Read) / float64(p.Total)
+// share is how much is done, by bytes where they are known.
+func (p laneProgress) share() float64 {
+	switch {
+	case p.Read >= p.Total:
+		return 1
+	case p.TotalBytes > 0:
+		return min(0.99, float64(p.Bytes)/float64(p.TotalBytes))
 	}
-	s := fmt.Sprintf("%s %.0f %%", p.Lane, pct)
+	return float64(p.Read) / float64(p.Total)
+}
+
+func (p laneProgress) text() string {
+	s := fmt.Sprintf("%s %.0f %%", p.Lane, 100*p.share())
 	if p.Doing != "" {
 		return s + " " + p.Doing
 	}
@@ -145,18 +160,19 @@ func (d *display) jsonLine(w io.Writer, _ bool) {
 }
 
 // bars draws one bar over all lanes, with the lanes' own figures beside it.
-func (d *display) bars() func(io.Writer, bool) {
-	bar := progressbar.NewOptions64(1000, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetWidth(18),
+func (d *display) bars(w io.Writer) func(io.Writer, bool) {
+	bar := progressbar.NewOptions64(1000, progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(18),
 		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "▓", SaucerPadding: "░"}), progressbar.OptionSetElapsedTime(false),
 		progressbar.OptionSetPredictTime(false), progressbar.OptionClearOnFinish(), progressbar.OptionShowDescriptionAtLineEnd())
 	return func(w io.Writer, last bool) {
-		var read, total int64
+		var done, total float64
 		for _, p := range d.snapshot() {
-			read += p.Read
-			total += p.Total
+			weight := float64(max(p.TotalBytes, 1))
+			done += weight * p.share()
+			total += weight
 		}
 		if total > 0 {
-			_ = bar.Set64(min(999, 1000*read/total))
+			_ = bar.Set64(min(999, int64(1000*done/total)))
 		}
 		bar.Describe(d.line())
 		if last {

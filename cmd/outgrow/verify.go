@@ -87,16 +87,8 @@ func (v *verification) run(ctx context.Context) error {
 }
 
 func (v *verification) compare(ctx context.Context) ([]pipeline.UnitDiff, error) {
-	totals := map[pipeline.Lane]int64{}
-	for _, l := range v.lanes {
-		totals[l.Kind()] = 0
-		for _, u := range l.Units() {
-			totals[l.Kind()] += max(u.Records, 0)
-			v.meter.Unit(u)
-		}
-	}
 	if !v.json {
-		d := startDisplay(v.err, false, v.meter, totals)
+		d := startDisplay(v.err, false, v.meter, v.lanes)
 		defer d.stop()
 	}
 	results := make([][]pipeline.UnitDiff, len(v.lanes))
