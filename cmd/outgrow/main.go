@@ -77,7 +77,7 @@ func (a *app) exit(err error) int {
 		return pipeline.ExitOK
 	}
 	if a.ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(a.ctx))) {
-		err = &pipeline.Error{Op: "stopped", Err: context.Canceled, Exit: pipeline.ExitStopped, Hint: "run the same command again: it goes on where it stopped"}
+		err = &pipeline.Error{Op: "interrupted by a signal", Exit: pipeline.ExitStopped, Hint: "run the same command again: it goes on where it stopped"}
 	}
 	var quiet *verdict
 	switch {
@@ -99,7 +99,11 @@ func (a *app) printError(err error) {
 	if a.json {
 		emit(a.out, event{Event: "error", Text: text, Fix: hint, Exit: pipeline.ExitCode(err)})
 	}
-	_, _ = fmt.Fprintf(a.err, "failed  %s\n", indent(text))
+	word := "failed "
+	if pipeline.ExitCode(err) == pipeline.ExitStopped {
+		word = "stopped"
+	}
+	_, _ = fmt.Fprintf(a.err, "%s %s\n", word, indent(text))
 	if hint != "" {
 		_, _ = fmt.Fprintf(a.err, "fix     %s\n", indent(hint))
 	}

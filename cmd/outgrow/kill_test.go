@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sort"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// kills is how many random moments are tried, OUTGROW_KILLS or 10.
+func kills(tb testing.TB) int {
+	tb.Helper()
+	n, err := strconv.Atoi(os.Getenv("OUTGROW_KILLS"))
+	if err != nil || n <= 0 {
+		return 10
+	}
+	return n
+}
+
+// phase says how far the target is, from its own state.
+func (l *lab) phase() string {
+	l.tb.Helper()
+	switch {
+	case !ask[bool](l, "SELECT to_regclass('outgrow.run') IS NOT NULL"):
+		return "before the first write"
+	case l.released():
+		return "after the end"
+	case !ask[bool](l, "SELECT EXISTS (SELECT FROM outgrow.part WHERE lane = 'rows')"):
+		return "preparing"
+	case ask[bool](l, "SELECT EXISTS (SELECT FROM outgrow.part WHERE lane = 'rows' AND NOT done)"):
+		return "loading rows"
+	case ask[bool](l, "SELECT EXISTS (SELECT FROM outgrow.mark WHERE lane = 'rows' AND name LIKE 'without:%' AND name NOT LIKE 'without:foreign%')"):
+		return "building indexes, adding keys"
+	case ask[bool](l, "SELECT NOT EXISTS (SELECT FROM outgrow.mark WHERE lane = 'vectors' AND name = 'complete')"):
+		return "rows finished, vectors not"
+	}
+	return "everything but the release"
+}
+
+// stop starts a migration, sends the signal after the delay and returns the
+// process's end: its exit code (-1 when it was killed), what it said, and
+// whether it was still running when the signal came.
+func (l *lab) stop(signal syscall.Signal, after time.Duration) (result, bool) {
+	l.tb.Helper()
+	cmd := l.command(l.pair("migrate")...)
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	if err := cmd.Start(); err != nil {
+		l.tb.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
+	hit := false
+	select {
+	case <-done:
+	case <-time.After(after):
+		hit = cmd.Process.Signal(signal) == nil
+	}
+	<-done
+	return result{l.tb, cmd.Args[1:], cmd.ProcessState.ExitCode(), out.String(), stderr.String()}, hit
+}
+
+// incomplete fails when Open WebUI could start on the target already. Nobody
+// knows whether a process that was killed at its very end had got there.
+func (l *lab) incomplete() {
+	l.tb.Helper()
+	if !l.released() {
+		return
+	}
+	if n := ask[int](l, `SELECT (SELECT count(*) FROM outgrow.part WHERE NOT done) + (SELECT count(*) FROM outgrow.mark WHERE name LIKE 'without:%')`); n != 0 {
+		l.tb.Errorf("alembic_version is there, but %d parts, indexes or constraints are not", n)
+	}
+	if ask[bool](l, "SELECT count(DISTINCT lane) <> 2 FROM outgrow.part") {
+		l.tb.Error("alembic_version is there, but a lane has not begun")
+	}
+}
+
+// interrupted runs migrations that are stopped at random moments, each followed
+// by the same command to the end.
+func interrupted(t *testing.T, signal syscall.Signal, n int) {
+	data := bigData(t, "50MB")
+	before := tree(t, data)
+	source := (&lab{tb: t, from: data}).sourceCounts()
+
+	// The length of a whole run, so that the moments spread over all of it. Where
+	// other work slows the machine down now and then, it is measured again.
+	program(t)
+	l := newLab(t, data)
+	whole := func(l *lab) time.Duration {
+		began := time.Now()
+		l.wait(l.command(l.pair("migrate")...)).exits(0)
+		return time.Since(began)
+	}
+	length := whole(l)
+	want := catalog(l)
+
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 1))
+	t.Logf("an undisturbed run takes %v; seed %d", length.Round(time.Millisecond), seed)
+	phases := map[string]int{}
+	var moments []string
+	late := 0
+	for i := range n {
+		l := newLab(t, data)
+		// Every third migration is stopped several times. One stratum a
+		// migration spreads few moments over the whole run.
+		stops, ran := 1, time.Duration(0)
+		if i%3 == 2 {
+			stops = 3
+		}
+		for k := range stops {
+			share := (float64(i) + random.Float64()) / float64(n)
+			if k > 0 {
+				share = random.Float64()
+			}
+			after := time.Duration(share * float64(max(length-ran, length/5)))
+			began := time.Now()
+			r, hit := l.stop(signal, after)
+			ran += time.Since(began)
+			if r.code == 0 { // it had ended before the signal came
+				late++
+				length = max(length/2, min(length, ran))
+				if k > 0 || late > 3*n {
+					break
+				}
+				l = newLab(t, data)
+				share = random.Float64()
+				if r, hit = l.stop(signal, time.Duration(share*float64(length))); r.code == 0 {
+					break
+				}
+			}
+			if !hit || (r.code != -1 && r.code != 130) {
+				t.Fatalf("migration %d ended with %d by itself:\n%s", i, r.code, r.both())
+			}
+			if signal == syscall.SIGINT {
+				r.exits(130)
+				if strings.Contains(r.err, "failed") {
+					t.Errorf("an interrupt reads as a failure:\n%s", r.err)
+				}
+			}
+			p := l.phase()
+			phases[p]++
+			moments = append(moments, fmt.Sprintf("%.2f s %s", after.Seconds(), p))
+			l.incomplete()
+		}
+		l.wait(l.command(l.pair("migrate")...)).exits(0)
+		l.equal()
+		l.sameCounts(source, 674)
+		if got := catalog(l); got != want {
+			t.Errorf("migration %d: the indexes and constraints are not those of an undisturbed run", i)
+		}
+		if !l.released() {
+			t.Errorf("migration %d: alembic_version is not there", i)
+		}
+		if t.Failed() {
+			t.Fatalf("after %s", strings.Join(moments, ", "))
+		}
+		do(t, l.dsn, "DROP SCHEMA public, outgrow CASCADE") // keeps the disk small
+	}
+	unchanged(t, data, before)
+	names := make([]string, 0, len(phases))
+	for p := range phases {
+		names = append(names, p)
+	}
+	sort.Strings(names)
+	for _, p := range names {
+		t.Logf("%3d x %s", phases[p], p)
+	}
+	if len(moments) < n/2 {
+		t.Errorf("only %d of %d migrations were stopped before their end", len(moments), n)
+	}
+	t.Logf("%d stops, %d came after the end; moments: %s", len(moments), late, strings.Join(moments, ", "))
+}
+
+// Whatever moment a migration dies at, the same command ends equal.
+func TestKill(t *testing.T) { interrupted(t, syscall.SIGKILL, kills(t)) }
+
+// An interrupt is an announced crash.
+func TestInterrupt(t *testing.T) { interrupted(t, syscall.SIGINT, max(3, kills(t)/3)) }
