@@ -44,6 +44,7 @@ func TestMain(m *testing.M) {
 func program(tb testing.TB) string {
 	tb.Helper()
 	built.once.Do(func() {
+		//nolint:usetesting // shared by all tests of the run, removed by TestMain.
 		if built.dir, built.err = os.MkdirTemp("", "outgrow-bin."); built.err != nil {
 			return
 		}
@@ -295,6 +296,7 @@ func (l *lab) sourceCounts() map[string]int64 {
 	if err != nil {
 		l.tb.Fatal(err)
 	}
+	defer func() { _ = rows.Close() }()
 	var names []string
 	for rows.Next() {
 		var name string

@@ -235,7 +235,7 @@ func (p *planning) print(findings []pipeline.Finding, refused bool, waiting []st
 	p.say("")
 	printFindings(cleaner{p.app}, findings, p.consent)
 	for _, r := range p.shown {
-		p.say("        %s %s %s: %s", r.Unit, printable(r.Key), r.Column, indent(r.Detail))
+		p.say("        %s %s %s: %s", r.Unit, printable(r.Key), r.Column, indent(p.clean(r.Detail)))
 	}
 	p.say("")
 	if refused {

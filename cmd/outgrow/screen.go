@@ -33,11 +33,9 @@ type keyFacts struct {
 
 // targetFacts is what the first screen says of the target.
 type targetFacts struct {
-	version  int // server_version_num
-	begun    bool
-	vectors  string
-	files    string
-	fileMode string
+	version int // server_version_num
+	vectors string
+	files   string
 }
 
 // screen prints what is about to happen, and what is safe.
@@ -67,7 +65,7 @@ func (s *session) screen(command, run string, resumed bool, findings []pipeline.
 	var notes []pipeline.Finding
 	for _, f := range findings {
 		if f.Severity == pipeline.Note {
-			a.say("%-6s%s", "note", f.Text)
+			a.say("%-6s%s", "note", a.clean(f.Text))
 		} else {
 			notes = append(notes, f)
 		}

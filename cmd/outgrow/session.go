@@ -37,13 +37,15 @@ func (s *session) close() {
 }
 
 // say prints a line for people: on standard output, or on standard error when
-// standard output is for JSON lines.
+// standard output is for JSON lines. It is for the program's own words: what
+// comes from elsewhere goes through clean first, which would mask ordinary words
+// where a password is one.
 func (a *app) say(format string, args ...any) {
 	w := a.out
 	if a.json {
 		w = a.err
 	}
-	_, _ = fmt.Fprintln(w, a.clean(fmt.Sprintf(format, args...)))
+	_, _ = fmt.Fprintf(w, format+"\n", args...)
 }
 
 // clean hides secrets.

@@ -108,10 +108,8 @@ func (p *plan) convert(unit pipeline.Unit, row *pipeline.Row, opt Options) (*pip
 		}
 		return nil, nil, refusals
 	}
-	if changes != nil {
-		for i := range changes {
-			changes[i].Key = key
-		}
+	for i := range changes {
+		changes[i].Key = key
 	}
 	return out, changes, nil
 }

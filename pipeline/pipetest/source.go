@@ -182,7 +182,7 @@ func bounded[R pipeline.Record](b pipeline.Batch[R], l pipeline.Limits) error {
 		return fmt.Errorf("Read is %d with %d records and %d refused", b.Read, len(b.Records), len(gone))
 	}
 	if b.Bytes < 0 || (b.Bytes == 0 && len(b.Records) > 0) {
-		return fmt.Errorf("Bytes is %d with %d records", b.Bytes, len(b.Records))
+		return fmt.Errorf("the bytes are %d with %d records", b.Bytes, len(b.Records))
 	}
 	if l.Records > 0 && b.Read > l.Records {
 		return fmt.Errorf("%d records read, the limit is %d", b.Read, l.Records)

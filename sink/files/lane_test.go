@@ -16,6 +16,7 @@ import (
 	"outgrow/pipeline"
 	"outgrow/pipeline/localstate"
 	source "outgrow/source/files"
+	"outgrow/testdata/servers"
 )
 
 // The whole lane: copied by the engine with its journal, resumed, compared.
@@ -88,11 +89,11 @@ func TestLane(t *testing.T) {
 // the rest once there is room.
 func TestFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root may mount a small disk")
+		servers.Skip(t, "only root may mount a small disk")
 	}
 	dir := t.TempDir()
 	if err := unix.Mount("none", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("cannot mount a small disk: %v", err)
+		servers.Skip(t, "cannot mount a small disk: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	s := open(t, Config{Mount: dir})

@@ -38,7 +38,7 @@ func openWebUI(t *testing.T) (python, script string) {
 	}
 	venv := filepath.Join(cache, "owui-0.12.4")
 	if _, err := os.Stat(filepath.Join(venv, "installed")); err != nil {
-		t.Skip("Open WebUI is not installed: testdata/e2e/openwebui.sh does that")
+		servers.Skip(t, "Open WebUI is not installed: testdata/e2e/openwebui.sh does that")
 	}
 	return filepath.Join(venv, "bin", "python"), filepath.Join(shared, "tools", "owui_vec.py")
 }

@@ -286,10 +286,7 @@ func TestJournalWithoutItsTables(t *testing.T) {
 	prepare(t, s, "user")
 	write(t, s, batch("user", "", "1", users(0, 1)))
 	_ = s.Close()
-	var drop []string
-	for _, name := range ask[[]string](t, conn, "SELECT array_agg(format('%I', relname)) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace") {
-		drop = append(drop, name)
-	}
+	drop := ask[[]string](t, conn, "SELECT array_agg(format('%I', relname)) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
 	run(t, conn, "DROP TABLE "+strings.Join(drop, ", "))
 	s = opened(t, dsn, nil)
 	wantRefusal(t, s, "lost")

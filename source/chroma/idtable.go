@@ -47,8 +47,6 @@ func newIDTable(n int) *idTable {
 	}
 }
 
-func (t *idTable) len() int { return len(t.refs) }
-
 // id gives the bytes of entry i.
 func (t *idTable) id(i int) []byte {
 	c := t.chunks[t.refs[i]>>32][uint32(t.refs[i]):]

@@ -100,14 +100,14 @@ func openSegment(dir string, cosine bool) (*segment, error) {
 
 func missingIsDamage(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %v", errSegment, err)
+		return fmt.Errorf("%w: %w", errSegment, err)
 	}
 	return err
 }
 
 func (s *segment) Close() {
 	if s.data != nil {
-		s.data.Close()
+		_ = s.data.Close() // it was only read
 	}
 }
 

@@ -22,7 +22,7 @@ func TestManyFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if testing.Short() {
-		t.Skip("makes 30000 files")
+		n = 3_000
 	}
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "uploads"), 0o755); err != nil {

@@ -35,6 +35,9 @@ func expected(t testing.TB, path string) (all []pipetest.Expected[*pipeline.Row]
 			}
 			out = append(out, s)
 		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
 		return out
 	}
 	for _, name := range list("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('alembic_version', 'migratehistory') AND name NOT LIKE 'sqlite_%'") {
@@ -43,25 +46,33 @@ func expected(t testing.TB, path string) (all []pipetest.Expected[*pipeline.Row]
 			h.Key = append(h.Key, slices.Index(h.Columns, k))
 		}
 		e := pipetest.Expected[*pipeline.Row]{Unit: table(name)}
-		rows, err := db.Query(`SELECT +"` + strings.Join(h.Columns, `", +"`) + `" FROM "` + name + `"`)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for rows.Next() {
-			row := &pipeline.Row{Table: h, Values: make([]any, len(h.Columns))}
-			into := make([]any, len(h.Columns))
-			for i := range into {
-				into[i] = &row.Values[i]
-			}
-			if err := rows.Scan(into...); err != nil {
-				t.Fatal(err)
-			}
-			e.Records = append(e.Records, row)
-		}
-		if err := rows.Close(); err != nil {
-			t.Fatal(err)
-		}
+		e.Records = records(t, db, h)
 		all = append(all, e)
+	}
+	return all
+}
+
+// records reads a whole table with the storage classes that its values have.
+func records(t testing.TB, db *sql.DB, h *pipeline.Table) (all []*pipeline.Row) {
+	t.Helper()
+	rows, err := db.Query(`SELECT +"` + strings.Join(h.Columns, `", +"`) + `" FROM "` + h.Name + `"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		row := &pipeline.Row{Table: h, Values: make([]any, len(h.Columns))}
+		into := make([]any, len(h.Columns))
+		for i := range into {
+			into[i] = &row.Values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, row)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
 	}
 	return all
 }

@@ -19,9 +19,12 @@ type FileRow struct {
 	Created    time.Time
 }
 
-// FileRows lists table file.
+// FileRows lists table file; nothing where there is no such table.
 func (s *Source) FileRows(ctx context.Context) iter.Seq2[FileRow, error] {
 	return func(yield func(FileRow, error) bool) {
+		if s.table("file") == nil {
+			return
+		}
 		t, err := s.readable("file")
 		if err != nil {
 			yield(FileRow{}, err)

@@ -234,9 +234,12 @@ func (s *Source) external(ctx context.Context, in *Inspection) error {
 }
 
 // IDs lists the column id of a table in the order of its rows; NULL ids are
-// left out.
+// left out, and a table that is not there has none.
 func (s *Source) IDs(ctx context.Context, table string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
+		if s.table(table) == nil {
+			return
+		}
 		t, err := s.readable(table)
 		if err != nil {
 			yield("", err)

@@ -111,7 +111,7 @@ func (st *statement) bind(args []any) error {
 	st.free()
 	for i, a := range args {
 		n := int32(i + 1)
-		rc := int32(lib.SQLITE_OK)
+		var rc int32
 		switch a := a.(type) {
 		case int64:
 			rc = lib.Xsqlite3_bind_int64(st.d.tls, st.p, n, a)
