@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -79,6 +80,9 @@ func (a *app) exit(err error) int {
 	if a.ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(a.ctx))) {
 		err = &pipeline.Error{Op: "interrupted by a signal", Exit: pipeline.ExitStopped, Hint: "run the same command again: it goes on where it stopped"}
 	}
+	if pipeline.ExitCode(err) == pipeline.ExitFailed {
+		err = surroundings(err)
+	}
 	var quiet *verdict
 	switch {
 	case errors.As(err, &quiet):
@@ -88,6 +92,26 @@ func (a *app) exit(err error) int {
 		a.printError(err)
 	}
 	return pipeline.ExitCode(err)
+}
+
+// surroundings marks what the system refused as the environment's where a
+// backend did not.
+func surroundings(err error) error {
+	hint := ""
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		hint = "run as a user that may read the source's DATA_DIR and write the target's"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		hint = "free space on that disk, then run the same command"
+	case errors.Is(err, syscall.EROFS):
+		hint = "mount that folder for writing, or name another one"
+	default:
+		return err
+	}
+	if given := pipeline.HintOf(err); given != "" {
+		hint = given
+	}
+	return &pipeline.Error{Op: "asking the system", Err: err, Exit: pipeline.ExitEnvironment, Hint: hint}
 }
 
 // printError prints an error and its hint, without secrets.

@@ -50,7 +50,25 @@ func TestNoSecretAnywhere(t *testing.T) {
 			}
 		}
 	}
-	runs := 0
+	runs, files := 0, 0
+	// keep looks into everything that is kept below a folder.
+	keep := func(name string) {
+		t.Helper()
+		err := filepath.WalkDir(filepath.Join(l.dir, name), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			body, err := os.ReadFile(path)
+			if err == nil {
+				files++
+				look(path, string(body))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	check := func(want int, args ...string) {
 		t.Helper()
 		r := l.in(args...).exits(want)
@@ -87,7 +105,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 		check(0, l.pair("migrate", append(json, "--accept", "orphan", "--replace")...)...)
 		do(t, secret, "DROP SCHEMA public, outgrow CASCADE")
 		do(t, with(t, super, func(s *url.URL) { d, _ := url.Parse(dsn); s.Path = d.Path }), "CREATE SCHEMA public AUTHORIZATION "+u.User.Username(), "CREATE EXTENSION vector")
-		_ = os.RemoveAll(filepath.Join(l.dir, "scaled.outgrow", "accepted"))
+		keep("scaled.outgrow")
 		if err := os.RemoveAll(filepath.Join(l.dir, "scaled.outgrow")); err != nil {
 			t.Fatal(err)
 		}
@@ -133,23 +151,6 @@ func TestNoSecretAnywhere(t *testing.T) {
 	}
 	look("the output of plan with the parts", l.plan().both())
 
-	files := 0
-	for _, dir := range []string{filepath.Join(l.dir, "scaled.outgrow"), l.share} {
-		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			body, err := os.ReadFile(path)
-			if err == nil {
-				files++
-				look(path, string(body))
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	if files < 3 {
 		t.Errorf("only %d files were looked into", files)
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -46,7 +47,9 @@ func inUse(path string) usage {
 }
 
 // heldByOther looks through the descriptors of the processes that this one may
-// see. In a container others are often hidden; their locks are not.
+// see. In a container others are often hidden; their locks are not. One that
+// was opened for reading alone is no user: it is a backup, or another outgrow,
+// and to take its database for live would make this one open it for locking.
 func heldByOther(path string) bool {
 	type inode struct{ dev, ino uint64 }
 	mine := map[inode]bool{}
@@ -77,9 +80,25 @@ func heldByOther(path string) bool {
 			if base := filepath.Base(link); base != filepath.Base(path) && base != filepath.Base(path)+"-wal" && base != filepath.Base(path)+"-shm" {
 				continue
 			}
-			if unix.Stat(name, &st) == nil && mine[inode{st.Dev, st.Ino}] {
+			if unix.Stat(name, &st) == nil && mine[inode{st.Dev, st.Ino}] && !readOnly(filepath.Join(filepath.Dir(dir), "fdinfo", fd.Name())) {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// readOnly reads the mode of a descriptor in /proc/PID/fdinfo, proc(5): octal
+// flags of open(2). What cannot be read counts as open for writing.
+func readOnly(info string) bool {
+	body, err := os.ReadFile(info)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(body)) {
+		if text, ok := strings.CutPrefix(line, "flags:"); ok {
+			flags, err := strconv.ParseInt(strings.TrimSpace(text), 8, 64)
+			return err == nil && flags&unix.O_ACCMODE == unix.O_RDONLY
 		}
 	}
 	return false
