@@ -68,8 +68,13 @@ func (sn *snapshot) take(ctx context.Context, cfg Config) (err error) {
 			return sn.open(ctx, cfg.Dir)
 		}
 	}
+	if cfg.Private != "" {
+		if err := os.MkdirAll(cfg.Private, 0o700); err != nil {
+			return pipeline.Environment("copying the Chroma database", err, "name a writable folder with --state")
+		}
+	}
 	if sn.private, err = os.MkdirTemp(cfg.Private, "outgrow-chroma-"); err != nil {
-		return pipeline.Environment("copying the Chroma database", err, "")
+		return pipeline.Environment("copying the Chroma database", err, "name a writable folder with --state")
 	}
 	wait := copyWait
 	for attempt := 1; ; attempt++ {
