@@ -59,9 +59,16 @@ type Comparison[T Record] struct {
 // UnitDiff counts a unit's records by how they compare. Excused records are
 // listed in an accepted quarantine line or in the ledger.
 type UnitDiff struct {
-	Unit                                               string `json:"unit"`
-	Source, Target, Equal                              int64
-	Missing, Extra, Differs, Quarantined, Excused, Put int64
+	Unit        string `json:"unit"`
+	Source      int64  `json:"source"`
+	Target      int64  `json:"target"`
+	Equal       int64  `json:"equal"`
+	Missing     int64  `json:"missing"`
+	Extra       int64  `json:"extra"`
+	Differs     int64  `json:"differs"`
+	Quarantined int64  `json:"quarantined"`
+	Excused     int64  `json:"excused"`
+	Put         int64  `json:"put"` // refused on the way, repaired and put in
 }
 
 // Different reports whether the unit is not as it should be.

@@ -113,6 +113,14 @@ type Journal interface {
 	Close() error
 }
 
+// Restarter is a journal that can forget a run: for --replace, and for a lane
+// whose state outlived its target.
+type Restarter interface {
+	// Restart forgets everything that is kept and begins anew; writers of
+	// earlier processes stay fenced. It returns ErrLocked like Begin.
+	Restart(ctx context.Context, run Run) (Resumed, error)
+}
+
 // Peeker is a journal that tells of its run without beginning one.
 type Peeker interface {
 	// Peek gives the run as it was first begun, nil when there is none.

@@ -41,13 +41,12 @@ func (c consent) reasons() []pipeline.Reason {
 }
 
 // judge reports whether any finding stops the migration, and which reasons still
-// wait for consent. Consent by name overrules a refusal too: it is the
-// operator's data.
+// wait for consent.
 func judge(all []pipeline.Finding, ok consent) (refused bool, waiting []string) {
 	seen := map[pipeline.Reason]bool{}
 	for _, f := range all {
 		switch {
-		case f.Severity == pipeline.Refuse && !ok[f.Reason]:
+		case f.Severity == pipeline.Refuse && !overruled(f, ok):
 			refused = true
 		case f.Severity == pipeline.Accept && !ok[f.Reason] && !seen[f.Reason]:
 			seen[f.Reason] = true
@@ -56,6 +55,12 @@ func judge(all []pipeline.Finding, ok consent) (refused bool, waiting []string) 
 	}
 	sort.Strings(waiting)
 	return refused, waiting
+}
+
+// overruled reports whether the operator knows better than a refusal. Only the
+// rule of the stores' ages can err.
+func overruled(f pipeline.Finding, ok consent) bool {
+	return f.Severity == pipeline.Refuse && f.Reason == driftReason && ok[driftReason]
 }
 
 var words = map[pipeline.Severity]string{pipeline.Refuse: "refuse", pipeline.Accept: "accept?", pipeline.Warn: "warn", pipeline.Note: "note"}
@@ -87,8 +92,8 @@ func printFindings(w io.Writer, all []pipeline.Finding, ok consent) {
 			continue
 		}
 		word := words[f.Severity]
-		if rank[f.Severity] <= rank[pipeline.Accept] && ok[f.Reason] {
-			word = "accepted"
+		if overruled(f, ok) || (f.Severity == pipeline.Accept && ok[f.Reason]) {
+			word = "agreed"
 		}
 		where := ""
 		if f.Unit != "" {
@@ -99,7 +104,7 @@ func printFindings(w io.Writer, all []pipeline.Finding, ok consent) {
 			where += "]"
 		}
 		_, _ = fmt.Fprintf(w, "%-8s%s%s\n", word, indent(f.Text), where)
-		if f.Fix != "" && word != "accepted" {
+		if f.Fix != "" && word != "agreed" {
 			_, _ = fmt.Fprintf(w, "        fix: %s\n", indent(f.Fix))
 		}
 		if alike[k] == shownAlike && more[k] > 0 {

@@ -19,6 +19,8 @@ type mover interface {
 	Survey(ctx context.Context, meter *pipeline.Meter, refused func(pipeline.Refusal), changed func(pipeline.Change)) error
 	// Begin takes the lane's lock on the target and its place in an earlier run.
 	Begin(ctx context.Context, run pipeline.Run) (pipeline.Resumed, error)
+	// Restart is Begin that forgets an earlier run, where the journal can.
+	Restart(ctx context.Context, run pipeline.Run) (pipeline.Resumed, error)
 	// Resume is Begin for the run that the journal tells of already.
 	Resume(ctx context.Context) (pipeline.Resumed, error)
 	// Identity is that of the source.
@@ -96,6 +98,19 @@ func (l *lane[T]) Identity(ctx context.Context) (pipeline.Identity, error) {
 }
 
 func (l *lane[T]) Begin(ctx context.Context, run pipeline.Run) (pipeline.Resumed, error) {
+	return l.begin(ctx, run, l.journal.Begin)
+}
+
+func (l *lane[T]) Restart(ctx context.Context, run pipeline.Run) (pipeline.Resumed, error) {
+	r, ok := l.journal.(pipeline.Restarter)
+	if !ok {
+		return pipeline.Resumed{}, &pipeline.Error{Op: "beginning the " + string(l.kind) + " anew", Err: errors.ErrUnsupported}
+	}
+	return l.begin(ctx, run, r.Restart)
+}
+
+// begin fills in who source and target are.
+func (l *lane[T]) begin(ctx context.Context, run pipeline.Run, how func(context.Context, pipeline.Run) (pipeline.Resumed, error)) (pipeline.Resumed, error) {
 	id, err := l.Identity(ctx)
 	if err != nil {
 		return pipeline.Resumed{}, err
@@ -104,7 +119,7 @@ func (l *lane[T]) Begin(ctx context.Context, run pipeline.Run) (pipeline.Resumed
 	if run.Target, err = l.fingerprint(ctx); err != nil {
 		return pipeline.Resumed{}, err
 	}
-	return l.journal.Begin(ctx, run)
+	return how(ctx, run)
 }
 
 // Resume needs no source: it takes the lock for the run as it was begun.

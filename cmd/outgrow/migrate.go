@@ -19,7 +19,7 @@ type migrateCmd struct {
 	laneFlags
 	Accept  []string `help:"Reasons whose refused records you agree to leave in the quarantine: orphan, needs-embedding, ..." placeholder:"REASON"`
 	Replace bool     `help:"Empty what the target already holds of these lanes, and start over."`
-	Chown   string   `help:"Owner of written files, uid:gid (default: that of the target folder)." placeholder:"UID:GID"`
+	Chown   string   `help:"Owner of written files, USER or USER:GROUP, names or numbers (default: that of the target folder)." placeholder:"USER:GROUP"`
 }
 
 func (c *migrateCmd) Run(a *app) error {
@@ -28,9 +28,10 @@ func (c *migrateCmd) Run(a *app) error {
 		return err
 	}
 	defer s.close()
-	m := &migration{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now()}
+	m := &migration{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now(), replace: c.Replace}
 	a.failure = m.failed
-	return m.run(a.ctx)
+	// Told while both sides are still open: the screen asks how far they are.
+	return judged(a.exit(m.run(a.ctx)))
 }
 
 // migration is one run of migrate.
@@ -42,6 +43,7 @@ type migration struct {
 	id      string
 	resumed bool
 	changed bool
+	replace bool
 	started bool // something may have been written
 	all     []pipeline.Finding
 }
@@ -74,14 +76,23 @@ func (m *migration) begin(ctx context.Context, findings []pipeline.Finding) erro
 	id := make([]byte, 2)
 	_, _ = rand.Read(id)
 	m.id = hex.EncodeToString(id)
-	fresh := true
+	// A lane that keeps its own state starts over with the rows, or alone.
+	fresh, anew := true, m.replace
 	for _, l := range m.lanes {
 		if l.InPlace() {
 			continue
 		}
-		res, err := l.Begin(ctx, pipeline.Run{ID: m.id, Version: buildVersion()})
+		run := pipeline.Run{ID: m.id, Version: buildVersion()}
+		res, err := l.Begin(ctx, run)
+		_, own := l.Journal().(pipeline.Restarter)
+		if own && anew && ((err == nil && !res.Fresh) || (m.replace && errors.Is(err, pipeline.ErrOtherPair))) {
+			res, err = l.Restart(ctx, run)
+		}
 		if err != nil {
 			return err
+		}
+		if l.Kind() == pipeline.Rows {
+			anew = res.Fresh
 		}
 		if !res.Fresh {
 			fresh, m.id = false, res.Run.ID
@@ -195,7 +206,7 @@ func (m *migration) printDone(refused, ledger []pipeline.Tally, waiting map[stri
 	for _, t := range refused {
 		word := "refused"
 		if t.Accepted {
-			word = "accepted"
+			word = "agreed"
 		}
 		m.say("%-8s%s of %s: %s (whole, in the quarantine)", word, plural(t.Count, "record"), t.Unit, t.Reason)
 	}

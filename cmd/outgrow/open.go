@@ -32,8 +32,8 @@ func (a *app) open(p pair, f laneFlags, opt openOptions) (_ *session, err error)
 	from, ferr := env.Load("from", p.From, p.FromMount, a.environ)
 	to, terr := env.Load("to", p.To, p.ToMount, a.environ)
 	a.redact = func(text string) string { return to.Redact(from.Redact(text)) }
-	if err := errors.Join(ferr, terr, supported(from, to, f)); err != nil {
-		return nil, &pipeline.Error{Op: "reading the configuration", Err: err, Exit: pipeline.ExitUsage}
+	if err := configuration(from, to, f, ferr, terr); err != nil {
+		return nil, err
 	}
 	if _, given := to.Vars["DATA_DIR"]; !given && !to.MountGiven {
 		// Nothing is said of another folder: the data folder stays where it is.
@@ -56,12 +56,23 @@ func (a *app) open(p pair, f laneFlags, opt openOptions) (_ *session, err error)
 	return s, o.open()
 }
 
+// configuration joins what both sides' variables are wrong about, each once.
+func configuration(from, to env.Deployment, f laneFlags, loading ...error) error {
+	told := map[string]bool{}
+	for _, err := range loading {
+		for _, c := range env.ConfigErrors(err) {
+			told[c.Side+" "+c.Variable] = true
+		}
+	}
+	return errors.Join(append(loading, supported(from, to, f, told))...)
+}
+
 // supported names, for each lane that takes part, what this version cannot move.
-func supported(from, to env.Deployment, f laneFlags) error {
+func supported(from, to env.Deployment, f laneFlags, told map[string]bool) error {
 	var errs []error
 	need := func(lane pipeline.Lane, side, variable, got, want string) {
-		if f.pick(lane) && got != "" && got != want {
-			errs = append(errs, fmt.Errorf("%s: %s is %s; this version moves %s from or to %s only (leave the lane out with --only)", side, variable, got, lane, want))
+		if f.pick(lane) && got != "" && got != want && !told[side+" "+variable] {
+			errs = append(errs, fmt.Errorf("%s: %s is %s; this version moves %s from or to %s only", side, variable, got, lane, want))
 		}
 	}
 	need(pipeline.Rows, "from", "DATABASE_URL", from.Database.Kind, env.SQLite)
@@ -70,7 +81,11 @@ func supported(from, to env.Deployment, f laneFlags) error {
 	need(pipeline.Vectors, "to", "VECTOR_DB", to.Vector.Kind, env.PGVector)
 	need(pipeline.Files, "from", "STORAGE_PROVIDER", from.Files.Provider, env.Local)
 	need(pipeline.Files, "to", "STORAGE_PROVIDER", to.Files.Provider, env.Local)
-	return errors.Join(errs...)
+	if len(errs) == 0 {
+		return nil
+	}
+	return pipeline.Usage("reading the configuration", errors.Join(errs...),
+		"name a store that this version knows, or leave that lane out with --only")
 }
 
 type opener struct {

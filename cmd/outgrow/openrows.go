@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,6 +45,9 @@ func (o *opener) openRows() (*sqlite.Source, error) {
 		return nil, err
 	}
 	o.dst.version = t.Version
+	if o.opt.verify && (t.State == sink.Empty || t.State == sink.NoSchema) {
+		return nil, pipeline.Usage("reading the target back", errors.New("it holds no tables of Open WebUI"), "run migrate first")
+	}
 	cols, err := dst.Columns(o.ctx)
 	if err != nil {
 		return nil, err

@@ -119,13 +119,13 @@ func (p *planning) refused(r pipeline.Refusal) {
 	defer p.mu.Unlock()
 	kind := pipeline.Tally{Unit: r.Unit, Reason: r.Reason}
 	p.tally[kind]++
-	if p.tally[kind] <= shownPerKind {
-		r.Record = nil
-		p.shown = append(p.shown, r)
-	}
 	line, err := json.Marshal(r)
 	if err == nil {
 		_, _ = p.problems.Write(append(line, '\n'))
+	}
+	if p.tally[kind] <= shownPerKind {
+		r.Record = nil
+		p.shown = append(p.shown, r)
 	}
 }
 

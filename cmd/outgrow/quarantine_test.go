@@ -151,7 +151,7 @@ func TestOrphansAreKeptAndAccepted(t *testing.T) {
 		t.Errorf("%d lines tell of a cleared parent, want 1", cleared)
 	}
 
-	l.migrate("--accept", "orphan").exits(0, "accepted")
+	l.migrate("--accept", "orphan").exits(0, "agreed")
 	l.equal()
 	counts := l.sourceCounts()
 	counts["chat_message"] -= 2
@@ -165,7 +165,7 @@ func TestConsentGivenToPlan(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, "")
 	withOrphans(l)
-	l.plan("--accept", "orphan").exits(0, "accepted")
+	l.plan("--accept", "orphan").exits(0, "agreed")
 	l.migrate().exits(0)
 	l.equal()
 }

@@ -177,7 +177,7 @@ func (s *session) unfit() string {
 		}
 		switch {
 		case len(st.Without) > 0:
-			return fmt.Sprintf("%s of the %s are not back yet", plural(int64(len(st.Without)), "index or constraint"), st.Lane)
+			return fmt.Sprintf("%s of the %s are not back yet", missing(st.Without), st.Lane)
 		case st.Parts > 0 && st.Done < st.Parts:
 			return fmt.Sprintf("the %s are not complete", st.Lane)
 		case st.Parts == 0 && len(l.Units()) > 0:

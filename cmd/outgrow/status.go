@@ -89,7 +89,7 @@ func statusOf(ctx context.Context, l mover) (laneStatus, error) {
 	if st.Marks, err = l.Journal().Marked(ctx); err != nil {
 		return st, err
 	}
-	st.Complete = st.Marks["complete"] != ""
+	st.Complete = st.Marks["complete"] != "" || (st.Lane == pipeline.Files && st.Parts > 0 && st.Done == st.Parts)
 	for name := range st.Marks {
 		if rest, ok := strings.CutPrefix(name, "without:"); ok {
 			st.Without = append(st.Without, rest)
@@ -97,6 +97,33 @@ func statusOf(ctx context.Context, l mover) (laneStatus, error) {
 	}
 	sort.Strings(st.Without)
 	return st, nil
+}
+
+// nothing says that a lane has no state.
+var nothing = map[pipeline.Lane]string{pipeline.Rows: "nothing begun", pipeline.Vectors: "nothing begun", pipeline.Files: "nothing copied: in place, or not begun"}
+
+// missing sums up what was taken away: names while they are few, else counts.
+func missing(names []string) string {
+	if len(names) <= 5 {
+		return strings.Join(names, ", ")
+	}
+	kinds := map[string]string{"index": "index", "fk": "foreign key"}
+	count, rest := map[string]int64{}, []string{}
+	for _, n := range names {
+		kind, _, _ := strings.Cut(n, ":")
+		if kinds[kind] == "" {
+			rest = append(rest, n)
+			continue
+		}
+		count[kind]++
+	}
+	var out []string
+	for _, kind := range []string{"index", "fk"} {
+		if count[kind] > 0 {
+			out = append(out, plural(count[kind], kinds[kind]))
+		}
+	}
+	return strings.Join(append(out, rest...), ", ")
 }
 
 func (s *session) status(a *app) error {
@@ -110,18 +137,18 @@ func (s *session) status(a *app) error {
 			emit(a.out, event{Event: "lane", Detail: st})
 		}
 		if st.Parts == 0 {
-			a.say("%-8snothing begun", st.Lane)
+			a.say("%-8s%s", st.Lane, nothing[st.Lane])
 			continue
 		}
 		begun = true
 		word := "in progress"
-		if st.Complete || (st.Lane == pipeline.Files && st.Done == st.Parts) {
+		if st.Complete {
 			word = "complete"
 		}
-		a.say("%-8s%s: %d of %d parts of %s done, %s written, %s refused", st.Lane, word, st.Done, st.Parts,
-			plural(int64(st.Units), unitWord(st.Lane)), plural(st.Written, recordWord(st.Lane)), number(st.Refused))
+		a.say("%-8s%s: %d of %d parts of %s done, %s written", st.Lane, word, st.Done, st.Parts,
+			plural(int64(st.Units), unitWord(st.Lane)), plural(st.Written, recordWord(st.Lane)))
 		if len(st.Without) > 0 {
-			a.say("        not back yet: %s", strings.Join(st.Without, ", "))
+			a.say("        not back yet: %s", missing(st.Without))
 			a.say("        Do not start Open WebUI on this target before migrate has ended.")
 		}
 	}

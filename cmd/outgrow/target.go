@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 
 	"outgrow/mappings/env"
@@ -23,12 +22,9 @@ func (a *app) openTarget(t target) (_ *session, err error) {
 	s := &session{app: a, args: pair{target: t}}
 	to, terr := env.Load("to", t.To, t.ToMount, a.environ)
 	a.redact = to.Redact
-	if terr != nil {
-		return nil, &pipeline.Error{Op: "reading the configuration", Err: terr, Exit: pipeline.ExitUsage}
-	}
 	s.to = to
-	if err := errors.Join(supported(env.Deployment{}, to, laneFlags{})); err != nil {
-		return nil, &pipeline.Error{Op: "reading the configuration", Err: err, Exit: pipeline.ExitUsage}
+	if err := configuration(env.Deployment{}, to, laneFlags{}, terr); err != nil {
+		return nil, err
 	}
 	if err := s.direct(t); err != nil {
 		return nil, err

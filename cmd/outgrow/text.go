@@ -58,7 +58,10 @@ func plural(n int64, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	if strings.HasSuffix(what, "y") {
+	if strings.HasSuffix(what, "index") {
+		return number(n) + " " + what + "es"
+	}
+	if strings.HasSuffix(what, "y") && !strings.HasSuffix(what, "key") {
 		return number(n) + " " + strings.TrimSuffix(what, "y") + "ies"
 	}
 	return number(n) + " " + what + "s"

@@ -48,8 +48,9 @@ type Store struct {
 }
 
 var (
-	_ pipeline.Journal = (*Store)(nil)
-	_ pipeline.Peeker  = (*Store)(nil)
+	_ pipeline.Journal   = (*Store)(nil)
+	_ pipeline.Peeker    = (*Store)(nil)
+	_ pipeline.Restarter = (*Store)(nil)
 )
 
 // Open opens the lane's state below dir, and makes it where it is missing (the
@@ -240,6 +241,37 @@ func (s *Store) Begin(ctx context.Context, run pipeline.Run) (pipeline.Resumed, 
 	}
 	s.epoch.Store(epoch)
 	return res, nil
+}
+
+// Restart forgets everything that is kept, locks the lane and begins anew. The
+// epoch goes on, so writers of earlier processes stay fenced.
+func (s *Store) Restart(ctx context.Context, run pipeline.Run) (pipeline.Resumed, error) {
+	if err := s.acquire(); err != nil {
+		return pipeline.Resumed{}, err
+	}
+	var epoch int64
+	err := s.tx(ctx, func(tx *sql.Tx) error {
+		if err := tx.QueryRowContext(ctx, "SELECT coalesce(max(epoch), 0) + 1 FROM run").Scan(&epoch); err != nil {
+			return err
+		}
+		for _, table := range []string{"run", "part", "quarantine", "ledger", "mark", "accepted"} {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table); err != nil {
+				return err
+			}
+		}
+		body, err := json.Marshal(run)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "INSERT INTO run (one, run, epoch, changed) VALUES (1, ?, ?, 0)", string(body), epoch)
+		return err
+	})
+	if err != nil {
+		s.release()
+		return pipeline.Resumed{}, wrap("beginning anew", err)
+	}
+	s.epoch.Store(epoch)
+	return pipeline.Resumed{Run: run, Epoch: epoch, Fresh: true}, nil
 }
 
 // Peek gives the run as it was first begun, nil when there is none.

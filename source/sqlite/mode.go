@@ -64,7 +64,7 @@ func decide(cfg Config, path string, head header, u usage, network string) (Mode
 	switch {
 	case live && network != "":
 		return 0, pipeline.Environment(op, errors.New("the database lies on a network file system ("+network+") and may be in use"),
-			"stop Open WebUI, or run on the machine where its data folder is local; say --from-stopped if nothing uses it")
+			"stop Open WebUI, or run on the machine where its data folder is local; say --stopped if nothing uses it")
 	case live && !head.wal:
 		return 0, pipeline.Usage(op, errors.New("the database is in use and not in WAL mode: reading it would make the application wait or fail"),
 			"stop Open WebUI for the copy, or start it once with DATABASE_ENABLE_SQLITE_WAL=true")
