@@ -108,8 +108,9 @@ func (c *copier[T]) plan(ctx context.Context) ([]task, error) {
 		if err := c.Backoff.Do(ctx, func(int) error { return c.Sink.Prepare(ctx, u) }); err != nil {
 			return nil, fmt.Errorf("preparing %s: %w", u.ID(), err)
 		}
-		parts, err := c.parts(ctx, u)
-		if err != nil {
+		var parts []Progress
+		// Parts that were fixed by a call whose answer was lost are found again.
+		if err := c.Backoff.Do(ctx, func(int) (err error) { parts, err = c.parts(ctx, u); return err }); err != nil {
 			return nil, err
 		}
 		st := &unitState{unit: u, count: c.Meter.Unit(u), whole: true}

@@ -58,9 +58,20 @@ func Open(ctx context.Context, url env.Secret, opt Options) (*pgxpool.Pool, erro
 	if err != nil {
 		return nil, Classify("opening PostgreSQL", err)
 	}
-	if err := pool.Ping(ctx); err != nil {
+	pooled, err := Pooler(ctx, pool)
+	if err != nil {
 		pool.Close()
 		return nil, Classify("connecting to PostgreSQL at "+Where(cfg), err)
+	}
+	if !pooled {
+		return pool, nil
+	}
+	// Prepared statements belong to a session, which a transaction pooler
+	// shares: without them the checks at least can be made.
+	pool.Close()
+	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	if pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
+		return nil, Classify("opening PostgreSQL", err)
 	}
 	return pool, nil
 }
@@ -115,11 +126,11 @@ func Fingerprint(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 func Pooler(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
 	c, err := pool.Acquire(ctx)
 	if err != nil {
-		return false, Classify("connecting to PostgreSQL", err)
+		return false, Classify("connecting to PostgreSQL at "+Where(pool.Config()), err)
 	}
 	defer c.Release()
 	var pid uint32
-	if err := c.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+	if err := c.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&pid); err != nil {
 		return false, Classify("asking for the backend's process id", err)
 	}
 	return pid != c.Conn().PgConn().PID(), nil
