@@ -1,0 +1,303 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"outgrow/testdata/servers"
+)
+
+// cutter is a TCP proxy that drops connections: after a random number of bytes,
+// or right after a COMMIT was handed on, before its answer comes back.
+type cutter struct {
+	tb     testing.TB
+	server string
+	listen net.Listener
+
+	mu      sync.Mutex
+	random  *rand.Rand
+	left    int  // cuts still to make
+	commits bool // cut at COMMIT
+	mean    int  // bytes a connection carries on average before it is cut
+	made    int
+	down    bool // refuse new connections
+}
+
+func newCutter(tb testing.TB, server string, seed uint64) *cutter {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c := &cutter{tb: tb, server: server, listen: l, random: rand.New(rand.NewPCG(seed, 2))}
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Add(1)
+			go func() { defer wg.Done(); c.carry(in) }()
+		}
+	}()
+	tb.Cleanup(func() { _ = l.Close(); wg.Wait() })
+	return c
+}
+
+// drop reports whether a connection ends here.
+func (c *cutter) drop(chunk []byte, limit int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	hit := c.left > 0 && (c.commits && bytes.Contains(chunk, []byte("Q\x00\x00\x00\x0bcommit\x00")) && c.random.IntN(4) == 0 || !c.commits && limit <= 0)
+	if hit {
+		c.left--
+		c.made++
+	}
+	return hit
+}
+
+func (c *cutter) carry(in net.Conn) {
+	defer func() { _ = in.Close() }()
+	c.mu.Lock()
+	down, limit := c.down, 0
+	if c.mean > 0 {
+		limit = int(c.random.ExpFloat64() * float64(c.mean))
+	}
+	c.mu.Unlock()
+	if down {
+		return
+	}
+	out, err := net.Dial("tcp", c.server)
+	if err != nil {
+		return
+	}
+	defer func() { _ = out.Close() }()
+	answers := make(chan struct{})
+	go func() {
+		defer close(answers)
+		_, _ = io.Copy(in, out)
+		_ = in.Close()
+	}()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := in.Read(buf)
+		limit -= n
+		if c.drop(buf[:n], limit) {
+			if !c.commits {
+				return
+			}
+			_ = in.Close() // the answer finds nobody
+			if _, err := out.Write(buf[:n]); err == nil {
+				time.Sleep(30 * time.Millisecond) // let the server commit before it notices
+			}
+			return
+		}
+		if n > 0 {
+			if _, werr := out.Write(buf[:n]); werr != nil {
+				break
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	_ = out.Close()
+	<-answers
+}
+
+// Connections that break are retried, or the same command goes on; rows whose
+// COMMIT was not answered are neither lost nor doubled.
+func TestConnectionCut(t *testing.T) {
+	t.Parallel()
+	data := bigData(t, "20MB")
+	for _, c := range []struct {
+		name    string
+		commits bool
+		cuts    int
+		mean    int
+	}{
+		{"anywhere", false, 12, 400_000},
+		{"at commit", true, 12, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newLab(t, data)
+			u, err := url.Parse(l.dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seed := rand.Uint64()
+			proxy := newCutter(t, u.Host, seed)
+			proxy.left, proxy.commits, proxy.mean = c.cuts, c.commits, c.mean
+			l.set("DATABASE_URL", with(t, l.dsn, func(u *url.URL) { u.Host = proxy.listen.Addr().String() }))
+			runs := 1
+			for ; ; runs++ {
+				r := l.migrate()
+				if r.code == 0 {
+					break
+				}
+				r.exits(3).nextStep()
+				if runs > c.cuts {
+					t.Fatalf("still failing after %d runs (seed %d)", runs, seed)
+				}
+			}
+			proxy.mu.Lock()
+			proxy.left = 0
+			made := proxy.made
+			proxy.mu.Unlock()
+			l.equal()
+			l.sameCounts(l.sourceCounts(), 674)
+			if made == 0 {
+				t.Error("no connection was cut")
+			}
+			t.Logf("%d connections cut, %d runs (seed %d)", made, runs, seed)
+		})
+	}
+}
+
+// A server that goes away for good in the middle: exit 3, what is safe, what
+// must not be started, the fix; and the same command ends equal when it is back.
+func TestServerGoesAway(t *testing.T) {
+	if testing.Short() {
+		servers.Skip(t, "waits for all retries")
+	}
+	t.Parallel()
+	l := newLab(t, bigData(t, "50MB"))
+	u, err := url.Parse(l.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := newCutter(t, u.Host, 1)
+	l.set("DATABASE_URL", with(t, l.dsn, func(u *url.URL) { u.Host = proxy.listen.Addr().String() }))
+	cmd := l.command(l.pair("migrate")...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for !ask[bool](l, "SELECT to_regclass('outgrow.part') IS NOT NULL") || !ask[bool](l, "SELECT EXISTS (SELECT FROM outgrow.part WHERE written > 0)") {
+		time.Sleep(5 * time.Millisecond)
+	}
+	proxy.mu.Lock()
+	proxy.down, proxy.left, proxy.commits = true, 1<<30, false
+	proxy.mu.Unlock()
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	r := result{t, cmd.Args[1:], exit.ExitCode(), out.String(), ""}
+	r.exits(3, "safe    the source is untouched", "not     Do not start the new one", "fix")
+	l.incomplete()
+	if l.released() {
+		t.Error("alembic_version is there")
+	}
+	proxy.mu.Lock()
+	proxy.down, proxy.left = false, 0
+	proxy.mu.Unlock()
+	l.migrate().exits(0, "nothing is done twice")
+	l.equal()
+}
+
+// pgbouncer starts a pooler in transaction mode in front of the database, and
+// gives its address.
+func pgbouncer(t *testing.T, dsn string) string {
+	t.Helper()
+	bin, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		if bin, err = exec.LookPath("/usr/sbin/pgbouncer"); err != nil {
+			servers.Skip(t, "no pgbouncer: %v", err)
+		}
+	}
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	_ = free.Close()
+	_, port, _ := net.SplitHostPort(address)
+	dir := t.TempDir()
+	password, _ := u.User.Password()
+	ini := filepath.Join(dir, "pgbouncer.ini")
+	text := fmt.Sprintf("[databases]\n%s = host=%s port=%s user=%s password=%s\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port=%s\nunix_socket_dir=\nauth_type=any\npool_mode=transaction\ndefault_pool_size=10\n",
+		strings.TrimPrefix(u.Path, "/"), u.Hostname(), u.Port(), u.User.Username(), password, port)
+	if err := os.WriteFile(ini, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bin, ini)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if os.Getuid() == 0 { // which pgbouncer refuses
+		for _, d := range []string{dir, filepath.Dir(dir)} {
+			if err := os.Chmod(d, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-ended
+	})
+	for range 500 {
+		if c, err := net.Dial("tcp", address); err == nil {
+			_ = c.Close()
+			return address
+		}
+		select {
+		case <-ended:
+			t.Fatalf("pgbouncer does not start: %s", said.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Fatalf("pgbouncer does not listen: %s", said.String())
+	return ""
+}
+
+// A pooler shares sessions, which locks and COPY do not survive: it is seen,
+// and the way around it named, which works while the env file stays as it is.
+func TestPooler(t *testing.T) {
+	t.Parallel()
+	dsn := servers.PostgreSQL(t)
+	pooler := pgbouncer(t, dsn)
+	l := labOn(t, servers.DataDir(t), dsn)
+	l.set("DATABASE_URL", with(t, dsn, func(u *url.URL) { u.Host = pooler }))
+	l.plan().exits(2, "--direct-url").nextStep()
+	l.migrate().exits(2, "--direct-url").nextStep()
+	if n := ask[int](l, "SELECT count(*) FROM pg_tables WHERE schemaname IN ('outgrow', 'public')"); n != 0 {
+		t.Errorf("%d tables were made", n)
+	}
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.plan("--direct-url", u.Host).exits(0)
+	l.migrate("--direct-url", u.Host).exits(0)
+	l.equal("--direct-url", u.Host)
+	l.in("status", "--to", l.env, "--direct-url", u.Host).exits(0, "complete")
+	l.sameCounts(l.sourceCounts(), 674)
+}
