@@ -212,6 +212,7 @@ func (m *migration) printDone(refused, ledger []pipeline.Tally, waiting map[stri
 	}
 	if m.changed {
 		m.say("changed the source was written to since this migration began: a sync pass is needed before the target is equal")
+		m.say("fix     stop Open WebUI, then start over: outgrow migrate %s --replace", m.pairArgs())
 	}
 	if len(waiting) > 0 {
 		m.say("fix     look at them: outgrow status %s --quarantine", m.target())

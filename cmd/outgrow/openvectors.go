@@ -1,8 +1,6 @@
 package main
 
 import (
-	"path/filepath"
-
 	"outgrow/mappings/pg"
 	"outgrow/mappings/vectors"
 	"outgrow/pipeline"
@@ -16,7 +14,7 @@ func (o *opener) openVectors(rows *sqlite.Source) error {
 	l := &lane[*pipeline.Vector]{kind: pipeline.Vectors, workers: o.flags.Writers, log: o.log, decode: decodeVector}
 	o.lanes = append(o.lanes, l)
 	src, err := chroma.Open(o.ctx, chroma.Config{Dir: o.from.Vector.Path, Tenant: o.from.Vector.Tenant, Database: o.from.Vector.Name,
-		AllowMissing: true, Stopped: rows.Mode() != sqlite.Live, Private: filepath.Join(o.state, "tmp"), Limits: o.limits(), Log: o.log})
+		AllowMissing: true, Stopped: rows.Mode() != sqlite.Live, Private: o.private(), Limits: o.limits(), Log: o.log})
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func (p *planning) run(ctx context.Context) error {
 		return pipeline.Environment("making the state folder", err, "name a writable folder with --state")
 	}
 	path := filepath.Join(p.state, "plan-problems.jsonl")
-	if p.problems, err = os.Create(path); err != nil {
+	if p.problems, err = createPrivate(path); err != nil {
 		return pipeline.Environment("writing the list of problems", err, "name a writable folder with --state")
 	}
 	defer func() { _ = p.problems.Close() }()

@@ -128,6 +128,12 @@ func writeFile(path string, body []byte) (err error) {
 	return syncDir(filepath.Dir(path))
 }
 
+// createPrivate makes or empties a file that only its owner may read: keys of
+// records stand in it.
+func createPrivate(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+}
+
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -34,7 +34,12 @@ func (s *session) close() {
 	for i := len(s.closers) - 1; i >= 0; i-- {
 		_ = s.closers[i]()
 	}
+	// Nothing is left of private copies; a folder with something in it stays.
+	_ = os.Remove(s.private())
 }
+
+// private is where private copies of a source in use are made.
+func (s *session) private() string { return filepath.Join(s.state, "tmp") }
 
 // say prints a line for people: on standard output, or on standard error when
 // standard output is for JSON lines. It is for the program's own words: what

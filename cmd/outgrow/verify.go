@@ -50,7 +50,7 @@ func (v *verification) run(ctx context.Context) error {
 		return pipeline.Environment("making the state folder", err, "name a writable folder with --state")
 	}
 	path := filepath.Join(v.state, "differences.jsonl")
-	f, err := os.Create(path)
+	f, err := createPrivate(path)
 	if err != nil {
 		return pipeline.Environment("writing the list of differences", err, "name a writable folder with --state")
 	}
