@@ -92,6 +92,9 @@ func TestTargetDiskFull(t *testing.T) {
 				t.Fatalf("%s was enough", size)
 			}
 			r.exits(3, "No space left", "safe    the source is untouched", "not     Do not start the new one", "fix     free").nextStep()
+			if strings.Contains(r.err, "cannot be asked") {
+				t.Errorf("it is not said what is missing:\n%s", r.err)
+			}
 			if l.released() {
 				t.Error("alembic_version is there")
 			}
