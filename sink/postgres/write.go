@@ -92,13 +92,13 @@ func (l *loader) copy(ctx context.Context, rows []*pipeline.Row) error {
 	}
 	var body io.Reader = &copyText{rows: rows}
 	format := ""
-	// Measured: the server takes wide values 10 to 20 % faster in binary, and
-	// narrow ones 20 % faster as text.
+	// Measured: the server spends 10 to 20 % less time on wide rows in binary,
+	// and 20 % less on narrow ones as text.
 	size := 0
 	for _, r := range rows {
 		size += r.Size()
 	}
-	if size > 100*len(rows)*len(rows[0].Values) && fitsBinary(l.table, rows) {
+	if size > 40*len(rows)*len(rows[0].Values) && fitsBinary(l.table, rows) {
 		body, format = &copyBinary{rows: rows}, " WITH (FORMAT binary)"
 	}
 	sql := "COPY " + l.sink.t(l.table.Name) + " (" + pg.Idents(rows[0].Table.Columns) + ") FROM STDIN" + format

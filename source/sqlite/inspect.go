@@ -16,8 +16,6 @@ type Inspection struct {
 	Size  int64 // bytes of webui.db
 	WAL   int64 // bytes of its -wal
 	Wrote time.Time
-	// Counts has the rows of every table.
-	Counts map[string]int64
 	// Newest has, by table, the newest time its rows tell of: chat,
 	// chat_message, user (last seen), message, file, knowledge, note.
 	Newest map[string]time.Time
@@ -25,8 +23,6 @@ type Inspection struct {
 	Unprocessed map[string]int64
 	// Unfinished counts chat messages that are not done.
 	Unfinished int64
-	// Largest is the largest row.
-	Largest RecordSize
 	// Orphans are rows whose parent is missing. Those that become orphans
 	// because their parent is one are not counted.
 	Orphans []Orphans
@@ -37,13 +33,6 @@ type Inspection struct {
 	External []string
 	// Notes are checks that could not be made.
 	Notes []string
-}
-
-// RecordSize is a row with its size in bytes.
-type RecordSize struct {
-	Table string
-	RowID int64
-	Bytes int64
 }
 
 // Orphans counts the rows of a table whose foreign key names a missing row.
@@ -59,50 +48,25 @@ var newest = [][2]string{
 	{"file", "created_at"}, {"knowledge", "updated_at"}, {"note", "updated_at"},
 }
 
-// Inspect reads what plan needs to know. It scans every table once, without
-// the long values.
+// Inspect reads what plan needs to know: columns of some tables, without the
+// long values. A migration begins with it, so it must stay far cheaper than
+// reading every row.
 func (s *Source) Inspect(ctx context.Context) (Inspection, error) {
 	in := Inspection{
 		Mode: s.mode, Size: s.first.size, WAL: s.first.walSize,
 		Wrote:  time.Unix(0, max(s.first.mtime, s.first.walMtime)),
-		Counts: map[string]int64{}, Newest: map[string]time.Time{}, Unprocessed: map[string]int64{}, Secrets: map[string]int64{},
+		Newest: map[string]time.Time{}, Unprocessed: map[string]int64{}, Secrets: map[string]int64{},
 	}
 	var err error
 	if in.Head, err = s.head(ctx); err != nil {
 		return in, err
 	}
-	for _, step := range []func(context.Context, *Inspection) error{s.sizes, s.times, s.statuses, s.orphans, s.secrets, s.external} {
+	for _, step := range []func(context.Context, *Inspection) error{s.times, s.statuses, s.orphans, s.secrets, s.external} {
 		if err := step(ctx, &in); err != nil {
 			return in, &pipeline.Error{Op: "inspecting", Unit: s.path, Err: openError(s.path, err)}
 		}
 	}
 	return in, nil
-}
-
-func (s *Source) sizes(ctx context.Context, in *Inspection) error {
-	tables, err := s.Tables(ctx)
-	if err != nil {
-		return err
-	}
-	for _, t := range tables {
-		if t.WithoutRowID || t.rowid == "" {
-			continue
-		}
-		// A bare column beside max() is that of the row with the maximum.
-		sql := fmt.Sprintf("SELECT count(*), max(%s), %s FROM %s", rowBytes(&t), t.rowid, ident(t.Name))
-		err := s.each(ctx, sql, func(v []any) error {
-			in.Counts[t.Name], _ = v[0].(int64)
-			if bytes, _ := v[1].(int64); bytes > in.Largest.Bytes {
-				id, _ := v[2].(int64)
-				in.Largest = RecordSize{t.Name, id, bytes}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (s *Source) times(ctx context.Context, in *Inspection) error {
