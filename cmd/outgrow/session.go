@@ -187,6 +187,8 @@ func (s *session) unfit() string {
 			return fmt.Sprintf("the %s are not complete", st.Lane)
 		case st.Parts == 0 && len(l.Units()) > 0:
 			return fmt.Sprintf("the %s are not there", st.Lane)
+		case st.Lane == pipeline.Rows && !st.Complete:
+			return "its schema revision is not written yet"
 		}
 	}
 	return ""

@@ -26,6 +26,7 @@ const (
 type snapshot struct {
 	store    string // the folder with the segments
 	private  string // folder of the copy, "" when read in place
+	unlock   func() // of the copy
 	db       *sql.DB
 	dbState  dbState
 	segments map[string]segmentState
@@ -68,12 +69,7 @@ func (sn *snapshot) take(ctx context.Context, cfg Config) (err error) {
 			return sn.open(ctx, cfg.Dir)
 		}
 	}
-	if cfg.Private != "" {
-		if err := os.MkdirAll(cfg.Private, 0o700); err != nil {
-			return pipeline.Environment("copying the Chroma database", err, "name a writable folder with --state")
-		}
-	}
-	if sn.private, err = os.MkdirTemp(cfg.Private, "outgrow-chroma-"); err != nil {
+	if sn.private, sn.unlock, err = privateFolder(cfg.Private); err != nil {
 		return pipeline.Environment("copying the Chroma database", err, "name a writable folder with --state")
 	}
 	wait := copyWait
@@ -248,6 +244,7 @@ func (sn *snapshot) close() error {
 	}
 	if sn.private != "" {
 		errs = append(errs, os.RemoveAll(sn.private))
+		sn.unlock()
 	}
 	return errors.Join(errs...)
 }
