@@ -3,7 +3,6 @@ package rows
 import (
 	"encoding/binary"
 	"math/bits"
-	"unicode/utf8"
 	"unsafe"
 )
 
@@ -260,55 +259,6 @@ func (s *scanner) str() bool {
 			i++
 		}
 	}
-}
-
-// valid is utf8.Valid, faster on what people write.
-func valid(b []byte) bool {
-	for i := 0; ; {
-		if i+8 <= len(b) {
-			beyond := binary.LittleEndian.Uint64(b[i:]) & highs
-			if beyond == 0 {
-				i += 8
-				continue
-			}
-			i += bits.TrailingZeros64(beyond) >> 3
-		}
-		if i >= len(b) {
-			return true
-		}
-		if b[i] < utf8.RuneSelf {
-			i++
-			continue
-		}
-		// Runs of other alphabets: stay here as long as they last.
-		for i < len(b) && b[i] >= utf8.RuneSelf {
-			if n := common(b[i:]); n > 0 {
-				i += n
-				continue
-			}
-			r, n := utf8.DecodeRune(b[i:])
-			if r == utf8.RuneError && n == 1 {
-				return false
-			}
-			i += n
-		}
-	}
-}
-
-// common measures a character of two or three bytes, 0 when it is another or
-// could be invalid.
-func common(b []byte) int {
-	if len(b) < 3 {
-		return 0
-	}
-	c := b[0]
-	if c-0xc2 <= 0xdf-0xc2 && b[1]&0xc0 == 0x80 {
-		return 2
-	}
-	if c-0xe1 <= 0xef-0xe1 && c != 0xed && b[1]&0xc0 == 0x80 && b[2]&0xc0 == 0x80 { // 0xed may begin a surrogate
-		return 3
-	}
-	return 0
 }
 
 // escape measures the escape at the beginning of b, a surrogate pair as one; 0
