@@ -15,8 +15,8 @@ import (
 	"outgrow/pipeline"
 )
 
-// Finish puts back what was taken away for the load: it settles the rows
-// without a parent, builds the plain indexes, adds and validates the foreign
+// Finish puts back what was taken away for the load: it builds the plain
+// indexes, settles the rows without a parent, adds and validates the foreign
 // keys, sets the sequences and analyzes; the revision is left to Release. Each
 // step is done when its mark is gone, so a second call goes on where the first
 // stopped; when all is done it does nothing. Lines are stored already when they
@@ -58,17 +58,28 @@ func (s *Sink) finish(ctx context.Context, step func(string)) (pipeline.Outcome,
 	}
 	slices.SortFunc(keys, func(a, b foreignKey) int { return strings.Compare(a.mark(), b.mark()) })
 
+	// Looking for orphans keeps one processor of the server busy, for one large
+	// table, while indexes can be built beside it.
+	step(fmt.Sprintf("building %d indexes, looking for rows without a parent", len(indexes)))
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.buildIndexes(gctx, indexes, there) })
+	dirty := map[string]bool{}
 	if marks[markSettled] == "" {
-		step("looking for rows without a parent")
-		if out, err = s.settle(ctx, keys, there, step); err != nil {
+		g.Go(func() (err error) {
+			dirty, err = s.dirty(gctx, keys)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return out, err
+	}
+	if marks[markSettled] == "" {
+		if out, err = s.settle(ctx, keys, dirty, there, step); err != nil {
 			return out, err
 		}
 		if err := s.store.Mark(ctx, markSettled, "yes"); err != nil {
 			return out, err
 		}
-	}
-	if err := s.buildIndexes(ctx, indexes, there, step); err != nil {
-		return out, err
 	}
 	if err := s.addKeys(ctx, keys, there, step); err != nil {
 		return out, err
@@ -145,17 +156,13 @@ func (s *Sink) roomy(ctx context.Context, tx pgx.Tx) error {
 }
 
 // buildIndexes builds what was taken away, those of the largest tables first.
-func (s *Sink) buildIndexes(ctx context.Context, indexes map[string]index, tables map[string]*pg.Table, step func(string)) error {
-	if len(indexes) == 0 {
-		return nil
-	}
+func (s *Sink) buildIndexes(ctx context.Context, indexes map[string]index, tables map[string]*pg.Table) error {
 	rank := map[string]int{}
 	for i, n := range bySize(tables) {
 		rank[n] = i
 	}
 	names := sorted(indexes)
 	slices.SortStableFunc(names, func(a, b string) int { return rank[indexes[a].Table] - rank[indexes[b].Table] })
-	step(fmt.Sprintf("building %d indexes", len(names)))
 	return s.parallel(ctx, names, func(ctx context.Context, c *pgxpool.Conn, name string) error {
 		err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
 			if err := s.roomy(ctx, tx); err != nil {

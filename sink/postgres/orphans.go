@@ -17,20 +17,16 @@ import (
 // fetch is how many orphans are in memory at a time, with all they hold.
 const fetch = 100
 
-// settle does to every row whose parent is missing what the foreign key would
-// have done when the parent was deleted: it leaves the table, for the
-// quarantine, or its key is set to NULL, with a line in the ledger. No foreign
-// key is in force yet, so nothing cascades unseen; a row that leaves may be the
-// parent of others, so this is repeated until none is left.
-func (s *Sink) settle(ctx context.Context, keys []foreignKey, tables map[string]*pg.Table, step func(string)) (pipeline.Outcome, error) {
-	var out pipeline.Outcome
+// dirty names the marks of the foreign keys that some row violates. It only
+// reads.
+func (s *Sink) dirty(ctx context.Context, keys []foreignKey) (map[string]bool, error) {
 	byMark := map[string]foreignKey{}
 	for _, k := range keys {
 		byMark[k.mark()] = k
 	}
 	var mu sync.Mutex
-	dirty := map[string]bool{} // foreign keys that may be violated
-	if err := s.parallel(ctx, sorted(byMark), func(ctx context.Context, c *pgxpool.Conn, mark string) error {
+	dirty := map[string]bool{}
+	err := s.parallel(ctx, sorted(byMark), func(ctx context.Context, c *pgxpool.Conn, mark string) error {
 		k := byMark[mark]
 		var has bool
 		err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
@@ -43,9 +39,17 @@ func (s *Sink) settle(ctx context.Context, keys []foreignKey, tables map[string]
 		defer mu.Unlock()
 		dirty[mark] = has
 		return pg.Classify("looking for orphans of "+k.Name, err)
-	}); err != nil {
-		return out, err
-	}
+	})
+	return dirty, err
+}
+
+// settle does to every row whose parent is missing what the foreign key would
+// have done when the parent was deleted: it leaves the table, for the
+// quarantine, or its key is set to NULL, with a line in the ledger. No foreign
+// key is in force yet, so nothing cascades unseen; a row that leaves may be the
+// parent of others, so this is repeated until none is left.
+func (s *Sink) settle(ctx context.Context, keys []foreignKey, dirty map[string]bool, tables map[string]*pg.Table, step func(string)) (pipeline.Outcome, error) {
+	var out pipeline.Outcome
 	for again := true; again; {
 		again = false
 		for _, k := range keys {
