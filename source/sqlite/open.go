@@ -19,7 +19,7 @@ type Config struct {
 	// Stopped overrides what [Open] finds out about whether Open WebUI is
 	// running on the database; nil means find out.
 	Stopped *bool
-	// Limits of a batch; zero values mean 2000 records and 1 MiB.
+	// Limits of a batch; zero values mean 10,000 records and 1 MiB.
 	Limits pipeline.Limits
 	// Log may be nil.
 	Log *slog.Logger
@@ -85,7 +85,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 	if cfg.usage == nil {
 		cfg.usage = inUse
 	}
-	cfg.Limits = cfg.Limits.WithDefaults(2000, 1<<20)
+	cfg.Limits = cfg.Limits.WithDefaults(10000, 1<<20)
 	path, err := filepath.Abs(cfg.Path)
 	if err != nil {
 		return nil, err

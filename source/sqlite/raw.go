@@ -167,7 +167,7 @@ const arenaBlock = 64 << 10
 func (a *arena) copy(p uintptr, n int) []byte {
 	from := unsafe.Slice(at[byte](p), n)
 	if n > arenaBlock/4 {
-		return append(make([]byte, 0, n), from...)
+		return append([]byte(nil), from...)
 	}
 	if cap(a.buf)-len(a.buf) < n {
 		a.buf = make([]byte, 0, arenaBlock)
