@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Measures outgrow on this machine: everything is made, run and removed here, side by side in one run.
 
-  rows     `migrate --only rows`, indexes and foreign keys included, against psql's \\copy of the same rows from prepared
-           text files over one connection, then the same primary keys, indexes and foreign keys built by one script.
+  rows     `migrate --only rows`, indexes and foreign keys included, against psql's \\copy over one connection: into the same
+           tables, of the same rows from prepared text files, with the same indexes and foreign keys built afterwards by
+           one script. Both have primary keys and unique indexes from the start; with --keys-last \\copy's are built last too.
            Pairs are interleaved; files are in the page cache; PostgreSQL has its default settings, fsync on.
   memory   largest resident memory of `migrate --only rows` by size of the source
   others   `plan` and `verify` of the largest database
@@ -80,7 +81,7 @@ class Bench:
 
     def rows(self, server, size):
         database, _ = self.migrate(server, size)  # makes what \copy reads, and warms up
-        copy = Copy(self.work / f"text{server.version}", server, database)
+        copy = Copy(self.work / f"text{server.version}", server, database, self.args.keys_last)
         server.drop(database)
         ours, theirs = [], []
         for i in range(self.args.pairs):
@@ -145,15 +146,21 @@ class Bench:
 class Copy:
     """The same rows as text files, and psql's way to load them."""
 
-    def __init__(self, folder, server, database):
+    # What refuses rows, which outgrow never loads without: primary keys, unique indexes, indexes on expressions.
+    keys = re.compile(r"PRIMARY KEY|UNIQUE|USING btree \(\(")
+
+    def __init__(self, folder, server, database, keys_last):
         self.folder, self.server = folder, server
         folder.mkdir()
-        before, after = server.schema(database, "pre-data"), server.schema(database, "post-data")
-        tables = [t for t in server.tables(database)]
+        before, after = [server.schema(database, "pre-data")], []
+        for statement in server.schema(database, "post-data").split(";\n"):
+            early = not keys_last and self.keys.search(statement)
+            (before if early else after).append(statement + ";\n")
+        tables = server.tables(database)
         (folder / "out.sql").write_text("".join(f"\\copy public.\"{t}\" TO '{folder}/{t}.txt'\n" for t in tables))
         measure(server.psql(database, folder / "out.sql"))
         load = "".join(f"\\copy public.\"{t}\" FROM '{folder}/{t}.txt'\n" for t in tables)
-        (folder / "in.sql").write_text(before + load + after)
+        (folder / "in.sql").write_text("".join(before) + load + "".join(after))
         self.files = [folder / f"{t}.txt" for t in tables]
 
     def run(self, database):
@@ -181,7 +188,7 @@ def chroma_python():
     cache = pathlib.Path(os.environ.get("OUTGROW_CACHE", pathlib.Path.home() / ".cache/outgrow"))
     made = cache / "chromadb-1.5.9/bin/python"
     for python in (os.environ.get("CHROMA_PYTHON"), sys.executable, made):
-        if python and subprocess.run([python, "-c", "import chromadb, numpy"], capture_output=True).returncode == 0 if python and shutil.which(python) else False:
+        if python and shutil.which(python) and subprocess.run([python, "-c", "import chromadb, numpy"], capture_output=True).returncode == 0:
             return python
     measure([sys.executable, "-m", "venv", "--clear", made.parents[1]])
     measure([made, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", CHROMADB])
@@ -196,6 +203,7 @@ def main():
     parser.add_argument("--sizes", default="100MB,300MB,1GB", help="of the databases, ascending; rows and others take the last")
     parser.add_argument("--pairs", type=int, default=3, help="pairs of rows, and runs a size of memory")
     parser.add_argument("--pg", default="16,15", help="PostgreSQL versions for rows (15, with lz4, where it is installed); the others use the first")
+    parser.add_argument("--keys-last", action="store_true", help="\\copy into tables without any key or index; a harder yardstick")
     parser.add_argument("--records", type=int, default=2000, help="records of each of 50 Chroma collections")
     parser.add_argument("--tmp", default=None, help="where to make everything; about 8 times the largest size")
     parser.add_argument("flags", nargs="*", help="after --: more flags for outgrow, such as --writers=2")
