@@ -134,3 +134,26 @@ type Putter[T Record] interface {
 type Releaser interface {
 	Release(ctx context.Context) error
 }
+
+// Emptier removes what the target holds of its lane, for --replace: exactly
+// what a Checker would call in use, and nothing that another deployment owns.
+// It may be repeated.
+type Emptier interface {
+	Empty(ctx context.Context) error
+}
+
+// Hit is one result of a search.
+type Hit struct {
+	ID string
+	// Score is what Open WebUI gives to the application: 0 to 1, higher is
+	// nearer.
+	Score float64
+}
+
+// Searcher is a vector lane's reader that searches as Open WebUI does.
+type Searcher interface {
+	// Search gives at most k hits a query, the nearest first. With exact the
+	// store looks at every vector instead of its index; it returns
+	// errors.ErrUnsupported where it cannot.
+	Search(ctx context.Context, unit Unit, queries [][]float32, k int, exact bool) ([][]Hit, error)
+}

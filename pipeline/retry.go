@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 )
@@ -15,6 +16,12 @@ type Backoff struct {
 	// Wait sleeps for d or until ctx is done, nil means a timer. Tests inject
 	// their own clock here.
 	Wait func(ctx context.Context, d time.Duration) error
+}
+
+// Delayed is implemented by errors that know how long to wait at least before
+// the same call is worth another try (Retry-After).
+type Delayed interface {
+	RetryAfter() time.Duration
 }
 
 // Do calls f until it succeeds, fails for good (see [IsRetryable]) or the
@@ -40,7 +47,11 @@ func (b Backoff) Do(ctx context.Context, f func(attempt int) error) error {
 			return err
 		}
 		d := min(base<<min(n, 20), limit)
-		if err := wait(ctx, time.Duration(rand.Int64N(int64(d))+1)); err != nil {
+		pause := time.Duration(rand.Int64N(int64(d)) + 1)
+		if after := Delayed(nil); errors.As(err, &after) {
+			pause = max(pause, after.RetryAfter())
+		}
+		if err := wait(ctx, pause); err != nil {
 			return err
 		}
 	}

@@ -13,7 +13,7 @@ import (
 func (o *opener) openVectors(rows *sqlite.Source) error {
 	l := &lane[*pipeline.Vector]{kind: pipeline.Vectors, workers: o.flags.Writers, log: o.log, decode: decodeVector}
 	o.lanes = append(o.lanes, l)
-	src, err := chroma.Open(o.ctx, chroma.Config{Dir: o.from.Vector.Path, Tenant: o.from.Vector.Tenant, Database: o.from.Vector.Name,
+	src, err := chroma.Open(o.ctx, chroma.Config{Dir: o.from.Vector.Path, Tenant: o.from.Vector.Chroma.Tenant, Database: o.from.Vector.Chroma.Database,
 		AllowMissing: true, Stopped: rows.Mode() != sqlite.Live, Private: o.private(), Limits: o.limits(), Log: o.log})
 	if err != nil {
 		return err

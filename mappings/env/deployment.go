@@ -60,10 +60,12 @@ const (
 type Vector struct {
 	Kind string
 	// Path is the embedded Chroma store (vector_db) as reached from here.
-	Path string
-	// Tenant and Name are CHROMA_TENANT and CHROMA_DATABASE.
-	Tenant, Name string
-	PG           PGVectorConfig
+	Path     string
+	Chroma   ChromaConfig
+	PG       PGVectorConfig
+	Qdrant   QdrantConfig
+	Milvus   MilvusConfig
+	Pinecone PineconeConfig
 }
 
 // PGVectorConfig is what the PGVECTOR_* variables say.

@@ -206,7 +206,7 @@ func TestFolders(t *testing.T) {
 	}
 	d, err := Load("from", data, "", []string{"DATABASE_URL=postgresql://not:mine@h/d", "OUTGROW_TO_VECTOR_DB=x"})
 	if err != nil || !d.IsFolder || d.Mount != data || d.DataDir != data || d.Database.Path != data+"/webui.db" || d.Vector.Path != data+"/vector_db" ||
-		d.Files.Provider != Local || d.SecretKey.Reveal() != "file-key" || d.Vector.Tenant != "default_tenant" || d.Database.Describe() != data+"/webui.db" {
+		d.Files.Provider != Local || d.SecretKey.Reveal() != "file-key" || d.Vector.Chroma.Tenant != "default_tenant" || d.Database.Describe() != data+"/webui.db" {
 		t.Errorf("folder: %+v, %v", d, err)
 	}
 	if d.CheckMount() != nil {

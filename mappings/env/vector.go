@@ -28,10 +28,16 @@ func (l *loader) vector() {
 	v.Kind = kind
 	switch {
 	case kind == Chroma:
-		l.chroma(v)
+		v.Path = filepath.Join(l.d.Mount, "vector_db")
+		l.chroma(&v.Chroma)
 	case kind == PGVector:
 		l.pgvector(&v.PG)
-	case kind == Qdrant, kind == Milvus, kind == Pinecone:
+	case kind == Qdrant:
+		l.qdrant(&v.Qdrant)
+	case kind == Milvus:
+		l.milvus(&v.Milvus)
+	case kind == Pinecone:
+		l.pinecone(&v.Pinecone)
 	case slices.Contains(otherStores, kind):
 		l.notYet("VECTOR_DB", "the vector store "+kind, "use one of chroma, pgvector, qdrant, milvus, pinecone")
 	default:
@@ -40,21 +46,6 @@ func (l *loader) vector() {
 			fix = "write it in lower case, without blanks"
 		}
 		l.fail("VECTOR_DB", fmt.Sprintf("Open WebUI has no vector store %q", kind), fix)
-	}
-}
-
-func (l *loader) chroma(v *Vector) {
-	v.Path = filepath.Join(l.d.Mount, "vector_db")
-	v.Tenant, v.Name = "default_tenant", "default_database"
-	if s := l.vars["CHROMA_TENANT"]; s != "" {
-		v.Tenant = s
-	}
-	if s := l.vars["CHROMA_DATABASE"]; s != "" {
-		v.Name = s
-	}
-	if l.vars["CHROMA_HTTP_HOST"] != "" {
-		l.notYet("CHROMA_HTTP_HOST", "a Chroma server", "stop that server and move from the folder it keeps its data in: "+
-			l.prefix()+"CHROMA_HTTP_HOST= (empty) with that folder as vector_db in DATA_DIR")
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -132,7 +131,7 @@ func Expect(cfg env.PGVectorConfig, v *pipeline.Vector) *pipeline.Vector {
 // bit; 0.0 behind the shorter one's end is padding. what names the first
 // difference.
 func Equal(want, got *pipeline.Vector) (same bool, what string) {
-	for _, f := range fields(want, got) {
+	for _, f := range Fields(want, got, Tolerance{}) {
 		return false, f.Column + ": " + f.Detail
 	}
 	return true, ""
@@ -145,55 +144,6 @@ func Compare(cfg env.PGVectorConfig) func(context.Context, pipeline.Unit, *pipel
 		if cfg.HalfVec {
 			want = Expect(cfg, want)
 		}
-		return fields(want, got), nil
+		return Fields(want, got, Tolerance{}), nil
 	}
-}
-
-func fields(want, got *pipeline.Vector) (out []pipeline.Field) {
-	add := func(column string, value any, format string, args ...any) {
-		out = append(out, pipeline.Field{Column: column, Got: value, Detail: fmt.Sprintf(format, args...)})
-	}
-	if want.ID != got.ID {
-		add("id", got.ID, "%q, not %q", got.ID, want.ID)
-	}
-	switch {
-	case (want.Text == nil) != (got.Text == nil):
-		add("text", textOf(got.Text), "only one side is null")
-	case want.Text != nil && *want.Text != *got.Text:
-		add("text", textOf(got.Text), "%d bytes, not the same %d", len(*got.Text), len(*want.Text))
-	}
-	if !SameMetadata(want.Metadata, got.Metadata) {
-		var value any
-		if got.Metadata != nil {
-			value = string(got.Metadata)
-		}
-		add("vmetadata", value, "not the same metadata")
-	}
-	a, b := want.Embedding, got.Embedding
-	if (len(a) == 0) != (len(b) == 0) {
-		add("vector", nil, "%d dimensions, not %d", len(b), len(a))
-		return out
-	}
-	for i := range max(len(a), len(b)) {
-		x, y := element(a, i), element(b, i)
-		if math.Float32bits(x) != math.Float32bits(y) {
-			add("vector", fmt.Sprint(b), "element %d is %g, not %g", i, y, x)
-			break
-		}
-	}
-	return out
-}
-
-func element(v []float32, i int) float32 {
-	if i < len(v) {
-		return v[i]
-	}
-	return 0
-}
-
-func textOf(s *string) any {
-	if s == nil {
-		return nil
-	}
-	return *s
 }

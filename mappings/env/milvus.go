@@ -1,0 +1,3 @@
+package env
+
+func (l *loader) milvus(_ *MilvusConfig) {}

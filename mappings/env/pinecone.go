@@ -1,0 +1,3 @@
+package env
+
+func (l *loader) pinecone(_ *PineconeConfig) {}

@@ -1,0 +1,3 @@
+package env
+
+func (l *loader) qdrant(_ *QdrantConfig) {}
