@@ -54,6 +54,11 @@ type Comparison[T Record] struct {
 	// Report is told of every difference; it may be called by several
 	// workers, one at a time.
 	Report func(Difference)
+	// Observe sees every record after the transforms, by several workers at a
+	// time and a batch again when it was repeated; Then is called once a unit
+	// was compared to its end. Both may be nil.
+	Observe func(Unit, []T)
+	Then    func(context.Context, Unit) error
 }
 
 // UnitDiff counts a unit's records by how they compare. Excused records are
@@ -101,7 +106,7 @@ func Diff[T Record](ctx context.Context, c Comparison[T]) ([]UnitDiff, error) {
 		d.units[u.ID()] = &UnitDiff{Unit: u.ID()}
 	}
 	err := Scan(ctx, Survey[T]{Source: c.Source, Transforms: c.Transforms, Units: d.Units, Workers: c.Workers,
-		PartBytes: c.PartBytes, Meter: c.Meter, Backoff: c.Backoff, Handle: d.batch, UnitDone: d.extras})
+		PartBytes: c.PartBytes, Meter: c.Meter, Backoff: c.Backoff, Handle: d.batch, UnitDone: d.done})
 	out := make([]UnitDiff, len(d.Units))
 	for i, u := range d.Units {
 		out[i] = *d.units[u.ID()]
@@ -120,6 +125,9 @@ type differ[T Record] struct {
 // batch is not counted twice.
 func (d *differ[T]) batch(ctx context.Context, b Batch[T]) error {
 	u := b.Part.Unit
+	if d.Observe != nil {
+		d.Observe(u, b.Records)
+	}
 	keys := make([]string, len(b.Records))
 	for i, r := range b.Records {
 		keys[i] = r.Key()
@@ -287,6 +295,13 @@ next:
 		open = append(open, f)
 	}
 	return open, nil
+}
+
+func (d *differ[T]) done(ctx context.Context, u Unit) error {
+	if err := d.extras(ctx, u); err != nil || d.Then == nil {
+		return err
+	}
+	return d.Then(ctx, u)
 }
 
 // extras counts the target's records; when there are more than were found by
