@@ -53,6 +53,9 @@ type lane[T pipeline.Record] struct {
 	inPlace     bool
 	workers     int
 	log         *slog.Logger
+	// observe and then are those of the comparison; they may be nil.
+	observe func(pipeline.Unit, []T)
+	then    func(context.Context, pipeline.Unit) error
 }
 
 func (l *lane[T]) Kind() pipeline.Lane       { return l.kind }
@@ -166,7 +169,7 @@ func (l *lane[T]) Diff(ctx context.Context, meter *pipeline.Meter, report func(p
 		return nil, &pipeline.Error{Op: "reading the target back", Unit: string(l.kind), Err: errors.ErrUnsupported}
 	}
 	return pipeline.Diff(ctx, pipeline.Comparison[T]{Source: l.source, Transforms: l.transforms, Units: l.units, Workers: l.workers, Meter: meter,
-		Target: get, Equal: l.equal, Journal: l.journal, Report: report})
+		Target: get, Equal: l.equal, Journal: l.journal, Report: report, Observe: l.observe, Then: l.then})
 }
 
 // Replay puts repaired lines in, unit by unit in the order given, through the

@@ -68,6 +68,7 @@ type verifyReport struct {
 	Units       []pipeline.UnitDiff `json:"units"`
 	Differences int64               `json:"differences"`
 	File        string              `json:"differences_file,omitempty"`
+	Search      *parityReport       `json:"search,omitempty"`
 }
 
 func unitReports(m *pipeline.Meter) []unitReport {

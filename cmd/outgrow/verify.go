@@ -17,16 +17,20 @@ import (
 type verifyCmd struct {
 	pair
 	laneFlags
+	parityFlags
 	Show int `help:"Differences to print at most; all are in the report's file." default:"50"`
 }
 
 func (c *verifyCmd) Run(a *app) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	s, err := a.open(c.pair, c.laneFlags, openOptions{verify: true})
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	v := &verification{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now(), show: c.Show}
+	v := &verification{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now(), show: c.Show, parity: newParity(s, c.parityFlags)}
 	return v.run(a.ctx)
 }
 
@@ -36,9 +40,10 @@ var sigils = map[string]string{pipeline.Missing: "+", pipeline.Extra: "-", pipel
 type verification struct {
 	*app
 	*session
-	meter *pipeline.Meter
-	began time.Time
-	show  int
+	meter  *pipeline.Meter
+	parity *parity
+	began  time.Time
+	show   int
 
 	mu    sync.Mutex
 	file  *bufio.Writer
@@ -67,22 +72,23 @@ func (v *verification) run(ctx context.Context) error {
 	for i := range units {
 		equal = equal && !units[i].Different()
 	}
+	search := v.parity.sum()
 	report, err := updateReport(v.state, func(r *report) {
 		r.From, r.To = v.describe()
-		r.Verify = &verifyReport{At: v.began.UTC(), Seconds: time.Since(v.began).Seconds(), Equal: equal, Units: units, Differences: v.count, File: path}
+		r.Verify = &verifyReport{At: v.began.UTC(), Seconds: time.Since(v.began).Seconds(), Equal: equal, Units: units, Differences: v.count, File: path, Search: search}
 	})
 	if err != nil {
 		return err
 	}
 	code := pipeline.ExitOK
-	if !equal {
+	if !equal || search != nil && !search.OK {
 		code = pipeline.ExitDiffers
 	}
 	if v.json {
-		emit(v.out, event{Event: "verify", Exit: code, Detail: map[string]any{"equal": equal, "differences": v.count, "units": units, "report": report}})
+		emit(v.out, event{Event: "verify", Exit: code, Detail: map[string]any{"equal": equal, "differences": v.count, "units": units, "search": search, "report": report}})
 		return judged(code)
 	}
-	v.print(units, equal, path, report)
+	v.print(units, search, equal, path, report)
 	return judged(code)
 }
 
@@ -131,7 +137,7 @@ func (v *verification) difference(d pipeline.Difference) {
 	v.say("%s %s %s", sigils[d.Kind], d.Unit, what)
 }
 
-func (v *verification) print(units []pipeline.UnitDiff, equal bool, path, report string) {
+func (v *verification) print(units []pipeline.UnitDiff, search *parityReport, equal bool, path, report string) {
 	sums := map[pipeline.Lane]*pipeline.UnitDiff{}
 	number2 := map[pipeline.Lane]int{}
 	for i := range units {
@@ -157,9 +163,15 @@ func (v *verification) print(units []pipeline.UnitDiff, equal bool, path, report
 			v.say("        %s as agreed to: in the accepted quarantine or changed as the ledger says; %d repaired ones put in", number(s.Excused), s.Put)
 		}
 	}
-	if equal {
+	if search != nil {
+		search.say(v.app)
+	}
+	switch {
+	case equal && search != nil && !search.OK:
+		v.say("verify: every record is equal, but searches on the target do not find what they should (%s)", clock(time.Since(v.began)))
+	case equal:
 		v.say("verify: equal (%s)", clock(time.Since(v.began)))
-	} else {
+	default:
 		v.say("verify: %s; + missing on the target, - only on the target, * differs, ! quarantined; all in %s", plural(v.count, "difference"), path)
 	}
 	v.say("report  %s", report)
