@@ -29,6 +29,7 @@ type Job[T Record] struct {
 	Gate      *Gate  // may be nil when no unit waits for another lane
 	Meter     *Meter // may be nil
 	Backoff   Backoff
+	Rate      *Limiter     // of the records written; nil for no limit
 	Log       *slog.Logger // may be nil
 }
 
@@ -291,6 +292,9 @@ func (f *final) Error() string { return f.err.Error() }
 // it asks the journal where the part is, so an answer lost at commit is seen.
 func (c *copier[T]) write(ctx context.Context, b Batch[T], count *Count) error {
 	step := Step{Part: b.Part, Prev: b.Prev, Next: b.Next, Bytes: b.Bytes}
+	if err := c.Rate.Wait(ctx, len(b.Records)); err != nil {
+		return err
+	}
 	var out Outcome
 	err := c.Backoff.Do(ctx, func(attempt int) error {
 		if attempt > 0 {

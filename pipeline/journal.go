@@ -26,6 +26,8 @@ type Run struct {
 	Target string `json:"target"`
 	// Version of outgrow that writes.
 	Version string `json:"version"`
+	// Replace: the run was begun with the order to empty the target first.
+	Replace bool `json:"replace,omitempty"`
 }
 
 // Resumed is what Begin found.
