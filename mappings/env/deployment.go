@@ -78,6 +78,7 @@ type PGVectorConfig struct {
 	HNSWM           int    // PGVECTOR_HNSW_M
 	HNSWEf          int    // PGVECTOR_HNSW_EF_CONSTRUCTION
 	IVFFlatLists    int    // PGVECTOR_IVFFLAT_LISTS
+	IterativeScan   string // PGVECTOR_ITERATIVE_SCAN: "off", "relaxed_order" or "strict_order"
 	CreateExtension bool   // PGVECTOR_CREATE_EXTENSION
 	PGCrypto        bool   // PGVECTOR_PGCRYPTO
 	PGCryptoKey     Secret // PGVECTOR_PGCRYPTO_KEY

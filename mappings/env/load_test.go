@@ -104,7 +104,7 @@ func TestMistakes(t *testing.T) {
 		"VECTOR_DB=Chroma":                           "VECTOR_DB",
 		"VECTOR_DB=weaviate":                         "VECTOR_DB",
 		"VECTOR_DB=":                                 "VECTOR_DB",
-		"CHROMA_HTTP_HOST=chroma":                    "CHROMA_HTTP_HOST",
+		"CHROMA_HTTP_HOST=chroma:8000":               "CHROMA_HTTP_HOST",
 		"STORAGE_PROVIDER=S3":                        "STORAGE_PROVIDER",
 		"STORAGE_PROVIDER=ftp":                       "STORAGE_PROVIDER",
 		"USE_SLIM_DOCKER=true\nVECTOR_DB=chroma\nSTORAGE_PROVIDER=gcs":  "STORAGE_PROVIDER",

@@ -1,5 +1,7 @@
 package env
 
+import "encoding/base64"
+
 // ChromaConfig is what the CHROMA_* variables say. Host "" means the embedded
 // store.
 type ChromaConfig struct {
@@ -9,8 +11,15 @@ type ChromaConfig struct {
 	Headers         map[string]Secret // CHROMA_HTTP_HEADERS, "a=b,c=d"
 	AuthProvider    string            // CHROMA_CLIENT_AUTH_PROVIDER
 	AuthCredentials Secret            // CHROMA_CLIENT_AUTH_CREDENTIALS
+	TokenHeader     string            // CHROMA_AUTH_TOKEN_TRANSPORT_HEADER: what a token travels in
+	CAFile          string            // CHROMA_SERVER_SSL_VERIFY: a file with certificates, "" for the system's
 	Tenant          string            // CHROMA_TENANT
 	Database        string            // CHROMA_DATABASE
+}
+
+// BasicAuth is the credentials as basic auth sends them.
+func (c ChromaConfig) BasicAuth() string {
+	return base64.StdEncoding.EncodeToString([]byte(c.AuthCredentials.Reveal()))
 }
 
 // QdrantConfig is what the QDRANT_* variables say.

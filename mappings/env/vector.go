@@ -95,6 +95,13 @@ func (l *loader) pgvector(p *PGVectorConfig) {
 	p.HNSWM = l.number("PGVECTOR_HNSW_M", 16)
 	p.HNSWEf = l.number("PGVECTOR_HNSW_EF_CONSTRUCTION", 64)
 	p.IVFFlatLists = l.number("PGVECTOR_IVFFLAT_LISTS", 100)
+	p.IterativeScan = strings.ToLower(strings.TrimSpace(l.vars["PGVECTOR_ITERATIVE_SCAN"]))
+	if m := p.IterativeScan; m != "off" && m != "strict_order" && m != "relaxed_order" {
+		if m != "" {
+			l.warn("PGVECTOR_ITERATIVE_SCAN", fmt.Sprintf("%q is unknown: Open WebUI takes its default", m), "write off, relaxed_order or strict_order, or remove it")
+		}
+		p.IterativeScan = "relaxed_order"
+	}
 	p.CreateExtension = l.isTrue("PGVECTOR_CREATE_EXTENSION", true)
 	p.PGCrypto = l.isTrue("PGVECTOR_PGCRYPTO", false)
 	p.PGCryptoKey = Secret(l.vars["PGVECTOR_PGCRYPTO_KEY"])
