@@ -90,6 +90,7 @@ func (d Deployment) secretForms() []string {
 	}
 	add(d.SecretKey.Reveal())
 	add(d.Vector.PG.PGCryptoKey.Reveal())
+	add(d.Vector.Qdrant.APIKey.Reveal())
 	chromaSecrets(d.Vector.Chroma, add)
 	addURL(d.Database.URL.Reveal(), add)
 	addURL(d.Vector.PG.URL.Reveal(), add)

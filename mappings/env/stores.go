@@ -24,7 +24,9 @@ func (c ChromaConfig) BasicAuth() string {
 
 // QdrantConfig is what the QDRANT_* variables say.
 type QdrantConfig struct {
-	URI          string // QDRANT_URI
+	URI          string // QDRANT_URI, without a user
+	Host         string // of the URI
+	TLS          bool   // whether Open WebUI's client encrypts
 	APIKey       Secret // QDRANT_API_KEY
 	PreferGRPC   bool   // QDRANT_PREFER_GRPC; outgrow itself always speaks gRPC
 	GRPCPort     int    // QDRANT_GRPC_PORT
