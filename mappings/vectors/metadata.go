@@ -99,7 +99,14 @@ func decimalOf(lit []byte) (decimal, bool) {
 // storable takes out of a JSON text what jsonb refuses: escaped NULs and
 // surrogates without their other half, in keys and values. Everything else
 // stays byte for byte. what names what was taken, "" when nothing was.
-func storable(raw []byte) (out []byte, what string) {
+func storable(raw []byte) (out []byte, what string) { return strip(raw, true) }
+
+// WithoutSurrogates takes escaped surrogates without their other half out of a
+// JSON text, for stores that hold NULs; otherwise as the above: what names what
+// was taken, "" when nothing was, and everything else stays byte for byte.
+func WithoutSurrogates(raw []byte) (out []byte, what string) { return strip(raw, false) }
+
+func strip(raw []byte, nuls bool) (out []byte, what string) {
 	if !bytes.Contains(raw, []byte(`\u`)) {
 		return raw, ""
 	}
@@ -116,7 +123,7 @@ func storable(raw []byte) (out []byte, what string) {
 			out = append(out, raw[i], raw[i+1])
 			i += 2
 			continue
-		case code == 0:
+		case code == 0 && nuls:
 			nul = true
 		case code >= 0xdc00 && code < 0xe000:
 			lone = true
