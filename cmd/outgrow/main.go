@@ -32,6 +32,7 @@ func buildVersion() string {
 }
 
 func main() {
+	steadyHeap(heapFloor)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()

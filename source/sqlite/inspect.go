@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
 	"time"
 
 	"outgrow/pipeline"
@@ -75,8 +76,10 @@ func (s *Source) times(ctx context.Context, in *Inspection) error {
 		if t == nil || !t.has(n[1]) {
 			continue
 		}
-		// Text sorts after every number, so it must not take part.
-		stamp, err := s.number(ctx, fmt.Sprintf("SELECT max(CASE WHEN typeof(%s) = 'integer' THEN %[1]s END) FROM %s", ident(n[1]), ident(n[0])))
+		// Text sorts after every number, so it must not take part; with an
+		// index on the column only its end is looked at.
+		stamp, err := s.number(ctx, fmt.Sprintf(`SELECT ifnull((SELECT %[1]s FROM %[2]s WHERE %[1]s <= %[3]d AND typeof(%[1]s) = 'integer' ORDER BY %[1]s DESC LIMIT 1), 0)`,
+			ident(n[1]), ident(n[0]), int64(math.MaxInt64)))
 		if err != nil {
 			return err
 		}
@@ -172,8 +175,9 @@ func (s *Source) allHaveParents(ctx context.Context, table string) bool {
 			return false
 		}
 		var n int64
-		n, err = s.number(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM %[2]s AS child WHERE child.%[1]s IS NOT NULL
-			AND NOT EXISTS (SELECT 1 FROM %[3]s AS parent WHERE parent.%[4]s = child.%[1]s))`, ident(k.from), ident(table), ident(k.parent), ident(k.to)))
+		// Each parent is looked for once, however many children it has.
+		n, err = s.number(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM (SELECT DISTINCT %[1]s AS name FROM %[2]s WHERE %[1]s IS NOT NULL) AS child
+			WHERE NOT EXISTS (SELECT 1 FROM %[3]s AS parent WHERE parent.%[4]s = child.name))`, ident(k.from), ident(table), ident(k.parent), ident(k.to)))
 		sure = n == 0
 	}
 	return err == nil && sure
