@@ -46,6 +46,30 @@ type plan struct {
 	from, to *pipeline.Table
 	cols     []Column // as in to
 	at       []int    // where each stands in from
+	slabs    sync.Pool
+}
+
+// slab is room for some rows, so that a row costs no allocation of its own.
+type slab struct {
+	rows   []pipeline.Row
+	values []any
+}
+
+// row is an empty one of the table's.
+func (p *plan) row() *pipeline.Row {
+	s, _ := p.slabs.Get().(*slab)
+	if s == nil {
+		s = &slab{}
+	}
+	if len(s.rows) == 0 {
+		const rows = 32
+		s.rows, s.values = make([]pipeline.Row, rows), make([]any, rows*len(p.cols))
+	}
+	row, n := &s.rows[0], len(p.cols)
+	row.Table, row.Values = p.to, s.values[:n:n]
+	s.rows, s.values = s.rows[1:], s.values[n:]
+	p.slabs.Put(s)
+	return row
 }
 
 func newPlan(from *pipeline.Table, cols []Column) *plan {
@@ -72,7 +96,7 @@ func (p *plan) fits(t *pipeline.Table) bool {
 }
 
 func (p *plan) convert(unit pipeline.Unit, row *pipeline.Row, opt Options) (*pipeline.Row, []pipeline.Change, []pipeline.Refusal) {
-	out := &pipeline.Row{Table: p.to, Values: make([]any, len(p.cols))}
+	out := p.row()
 	var changes []pipeline.Change
 	var refusals []pipeline.Refusal
 	for i := range p.cols {
