@@ -92,6 +92,9 @@ func (d Deployment) secretForms() []string {
 	add(d.Vector.PG.PGCryptoKey.Reveal())
 	add(d.Vector.Qdrant.APIKey.Reveal())
 	chromaSecrets(d.Vector.Chroma, add)
+	if _, password, ok := strings.Cut(d.Vector.Milvus.Token.Reveal(), ":"); ok { // USER:PASSWORD
+		add(password)
+	}
 	addURL(d.Database.URL.Reveal(), add)
 	addURL(d.Vector.PG.URL.Reveal(), add)
 	for name, v := range d.Vars {

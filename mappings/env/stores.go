@@ -39,9 +39,11 @@ type QdrantConfig struct {
 
 // MilvusConfig is what the MILVUS_* variables say.
 type MilvusConfig struct {
-	URI           string // MILVUS_URI
+	URI           string // MILVUS_URI, without user and password
+	Address       string // host:port of it
+	TLS           bool   // it begins with https
 	Database      string // MILVUS_DB
-	Token         Secret // MILVUS_TOKEN
+	Token         Secret // MILVUS_TOKEN, else USER:PASSWORD of the URI
 	ServerPEM     string // MILVUS_SERVER_PEM_PATH
 	IndexType     string // MILVUS_INDEX_TYPE, upper case
 	MetricType    string // MILVUS_METRIC_TYPE, upper case
@@ -50,8 +52,9 @@ type MilvusConfig struct {
 	IVFFlatNlist  int    // MILVUS_IVF_FLAT_NLIST
 	DiskANNDegree int    // MILVUS_DISKANN_MAX_DEGREE
 	DiskANNSearch int    // MILVUS_DISKANN_SEARCH_LIST_SIZE
-	Prefix        string // MILVUS_COLLECTION_PREFIX, of multitenancy only
+	Prefix        string // MILVUS_COLLECTION_PREFIX with _ for -, of multitenancy only
 	Multitenancy  bool   // ENABLE_MILVUS_MULTITENANCY_MODE
+	Migrations    bool   // ENABLE_DB_MIGRATIONS: Open WebUI rewrites old collections at its start
 }
 
 // PineconeConfig is what the PINECONE_* variables say.
