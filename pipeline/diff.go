@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -82,7 +83,7 @@ func (d *UnitDiff) Different() bool { return d.Missing+d.Extra+d.Differs+d.Quara
 // Diff compares every record of the lane. It returns what it counted by unit;
 // differences are no error.
 func Diff[T Record](ctx context.Context, c Comparison[T]) ([]UnitDiff, error) {
-	d := &differ[T]{Comparison: c, units: map[string]*UnitDiff{}, accepted: map[Reason]bool{}}
+	d := &differ[T]{Comparison: c, units: map[string]*UnitDiff{}, renamed: map[string]bool{}, accepted: map[Reason]bool{}}
 	if c.Journal != nil {
 		reasons, err := c.Journal.Accepted(ctx)
 		if err != nil {
@@ -119,6 +120,7 @@ type differ[T Record] struct {
 	accepted map[Reason]bool
 	mu       sync.Mutex
 	units    map[string]*UnitDiff
+	renamed  map[string]bool // units in which a transform has changed keys
 }
 
 // batch compares one batch. Its counts are added at the end, so a repeated
@@ -189,6 +191,7 @@ func (d *differ[T]) batch(ctx context.Context, b Batch[T]) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.units[u.ID()].Add(add)
+	d.renamed[u.ID()] = d.renamed[u.ID()] || slices.ContainsFunc(b.Changed, func(c Change) bool { return c.Column == "id" })
 	for _, f := range found {
 		d.Report(f)
 	}
@@ -319,13 +322,15 @@ func (d *differ[T]) extras(ctx context.Context, u Unit) error {
 	ud := d.units[u.ID()]
 	matched := ud.Target
 	ud.Target = n
+	renamed := d.renamed[u.ID()]
 	d.mu.Unlock()
 	if n <= matched {
 		return nil
 	}
 	lister, ok := d.Target.(KeyLister)
 	getter, ok2 := d.Source.(Getter[T])
-	if !ok || !ok2 {
+	// The source does not know the keys that its records got on the way.
+	if !ok || !ok2 || renamed {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		ud.Extra += n - matched

@@ -244,7 +244,8 @@ func (s *Store) Begin(ctx context.Context, run pipeline.Run) (pipeline.Resumed, 
 }
 
 // Restart forgets everything that is kept, locks the lane and begins anew. The
-// epoch goes on, so writers of earlier processes stay fenced.
+// epoch goes on, so writers of earlier processes stay fenced. Marks that begin
+// with "without:" stay: they tell what is still to be put back on the target.
 func (s *Store) Restart(ctx context.Context, run pipeline.Run) (pipeline.Resumed, error) {
 	if err := s.acquire(); err != nil {
 		return pipeline.Resumed{}, err
@@ -254,7 +255,7 @@ func (s *Store) Restart(ctx context.Context, run pipeline.Run) (pipeline.Resumed
 		if err := tx.QueryRowContext(ctx, "SELECT coalesce(max(epoch), 0) + 1 FROM run").Scan(&epoch); err != nil {
 			return err
 		}
-		for _, table := range []string{"run", "part", "quarantine", "ledger", "mark", "accepted"} {
+		for _, table := range []string{"run", "part", "quarantine", "ledger", "accepted", "mark WHERE substr(name, 1, 8) <> 'without:'"} {
 			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table); err != nil {
 				return err
 			}
