@@ -8,7 +8,7 @@ import (
 )
 
 const description = `Moves an Open WebUI deployment from SQLite, embedded Chroma and a local DATA_DIR to PostgreSQL,
-pgvector and a shared folder, and proves that nothing was lost.`
+a vector store that scales and a shared folder, or from one vector store to another, and proves that nothing was lost.`
 
 // CLI is the whole surface: one field a command.
 type CLI struct {
@@ -40,8 +40,12 @@ type laneFlags struct {
 	Only    []string `help:"Only these lanes: rows, vectors, files." enum:"rows,vectors,files" placeholder:"LANE"`
 	Include []string `help:"Entries of DATA_DIR to take along beyond uploads and the served cache." placeholder:"NAME"`
 	Stopped *bool    `help:"Say whether the source's Open WebUI is stopped (default: find out)." negatable:""`
-	Writers int      `help:"Parts written at the same time, a lane." default:"3"`
-	Batch   int64    `help:"Bytes of a batch at most (MiB)." default:"4"`
+	Writers int      `help:"Parts written at the same time, a lane (default: 3, for vectors what suits the store)." placeholder:"N"`
+	Batch   int64    `help:"Bytes of a batch at most, in MiB (default: 4, for vectors what suits the store)." placeholder:"MIB"`
+	Rate    float64  `help:"Vectors written a second at most; 0 for no limit." default:"0" placeholder:"N"`
+	Dim     int      `help:"Dimension of the embedding model, where a pgvector source pads its vectors and does not tell." placeholder:"N"`
+
+	IDConflicts string `name:"id-conflicts" help:"What becomes of ids that the target cannot hold, or that two collections share: fail (the default), or uuid5 for new ones. Kept for the commands that follow." enum:"fail,uuid5," default:"" placeholder:"fail|uuid5"`
 }
 
 // examples are printed at the end of each command's help.
@@ -49,12 +53,15 @@ var examples = map[string][]string{
 	"plan": {
 		"outgrow plan --from /srv/open-webui/data --to scaled.env",
 		"outgrow plan --from ./data --to scaled.env --accept orphan,needs-embedding",
+		"outgrow plan --from old.env --to new.env --only vectors --id-conflicts uuid5",
 	},
 	"migrate": {
 		"outgrow migrate --from /srv/open-webui/data --to scaled.env",
 		"outgrow migrate --from ./data --to scaled.env --to-mount /mnt/shared   # DATA_DIR of the app, mounted here",
 		"OUTGROW_TO_DATABASE_PASSWORD=... outgrow migrate --from ./data --to scaled.env",
 		"outgrow migrate --from ./data --to scaled.env --only rows",
+		"outgrow migrate --from old.env --to new.env --only vectors   # switch the vector store",
+		"outgrow migrate --from old.env --to new.env --only vectors --rate 500   # beside running users",
 	},
 	"verify": {"outgrow verify --from ./data --to scaled.env", "outgrow verify --from ./data --to scaled.env --json | jq 'select(.event==\"difference\")'"},
 	"status": {"outgrow status --to scaled.env", "outgrow status --to scaled.env --quarantine > refused.jsonl"},

@@ -10,18 +10,15 @@ import (
 	"outgrow/mappings/env"
 	"outgrow/mappings/secrets"
 	"outgrow/pipeline"
-	"outgrow/source/chroma"
 	"outgrow/source/sqlite"
 )
 
 // facts gathers what the first screen tells and the freshness rule needs.
-func (o *opener) facts(rows *sqlite.Source) error {
-	in, err := rows.Inspect(o.ctx)
-	if err != nil {
-		return err
-	}
-	f := &sourceFacts{rows: in, mode: rows.Mode(), source: rows}
+func (o *opener) facts() error {
+	f := &sourceFacts{source: o.db.sqlite, store: o.srcStore}
+	o.src = f
 	for _, l := range o.lanes {
+		f.lanes = append(f.lanes, l.Kind())
 		for _, u := range l.Units() {
 			switch {
 			case l.Kind() == pipeline.Vectors:
@@ -32,8 +29,15 @@ func (o *opener) facts(rows *sqlite.Source) error {
 			}
 		}
 	}
-	f.key, err = o.keyFacts(rows)
-	o.src = f
+	if f.source == nil {
+		return nil
+	}
+	var err error
+	if f.rows, err = f.source.Inspect(o.ctx); err != nil {
+		return err
+	}
+	f.mode = f.source.Mode()
+	f.key, err = o.keyFacts(f.source)
 	return err
 }
 
@@ -72,14 +76,8 @@ func (s *session) check(ctx context.Context) ([]pipeline.Finding, error) {
 			return nil, err
 		}
 		all = append(all, found...)
-		if src, ok := s.sourceOf(l).(*chroma.Source); ok {
-			found, err := collisions(ctx, src)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, found...)
-		}
 	}
+	all = append(append(all, s.conflictFindings()...), s.databaseFindings()...)
 	all = append(all, s.rowFindings()...)
 	found, err := s.driftFindings(ctx)
 	if err != nil {
@@ -93,6 +91,9 @@ func (s *session) check(ctx context.Context) ([]pipeline.Finding, error) {
 // rowFindings says what the inspection of the database found.
 func (s *session) rowFindings() []pipeline.Finding {
 	var out []pipeline.Finding
+	if s.src.source == nil {
+		return nil
+	}
 	in := s.src.rows
 	for _, o := range in.Orphans {
 		out = append(out, pipeline.Finding{Severity: pipeline.Accept, Reason: pipeline.Orphan, Unit: "rows/" + o.Table, Count: o.Rows,
@@ -115,30 +116,6 @@ func (s *session) rowFindings() []pipeline.Finding {
 		out = append(out, pipeline.Finding{Severity: pipeline.Note, Reason: "inspection", Text: note})
 	}
 	return out
-}
-
-// shownCollisions bounds how many equal ids are listed; one is enough to stop.
-const shownCollisions = 20
-
-// collisions finds ids that two collections hold, which pgvector's one key
-// cannot.
-func collisions(ctx context.Context, src *chroma.Source) ([]pipeline.Finding, error) {
-	var out []pipeline.Finding
-	n := int64(0)
-	for c, err := range src.Collisions(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		if n++; n <= shownCollisions {
-			out = append(out, pipeline.Finding{Severity: pipeline.Refuse, Reason: "id-collision", Unit: "vectors/" + c.Collections[0], Key: c.ID,
-				Text: fmt.Sprintf("the id is held by %d collections (%s), but document_chunk has one key for all", len(c.Collections), strings.Join(c.Collections, ", ")),
-				Fix:  "reindex one of them in Open WebUI, which gives new ids"})
-		}
-	}
-	if n > shownCollisions {
-		out = append(out, pipeline.Finding{Severity: pipeline.Refuse, Reason: "id-collision", Count: n, Text: fmt.Sprintf("%s in all are held by several collections", plural(n, "id"))})
-	}
-	return out, nil
 }
 
 // sourceOf gives the lane's reader for what only one backend can do.

@@ -79,6 +79,9 @@ func day(t time.Time) string {
 
 // driftFindings compares the three stores of the source.
 func (s *session) driftFindings(ctx context.Context) ([]pipeline.Finding, error) {
+	if s.src.source == nil {
+		return s.unknownCollections(ctx)
+	}
 	var d drift
 	for _, t := range s.src.rows.Newest {
 		if t.After(d.newestRow) {
@@ -158,4 +161,34 @@ func (s *session) knowledgeDrift(ctx context.Context, d *drift, collections, kno
 		}
 	}
 	return nil
+}
+
+// unknownCollections is what can be said of collections where the database is
+// not SQLite, or of no use: it then only tells ids.
+func (s *session) unknownCollections(ctx context.Context) ([]pipeline.Finding, error) {
+	ids := s.ids()
+	if ids == nil {
+		return nil, nil
+	}
+	d, known, some := drift{}, map[string]bool{}, false
+	for _, table := range []string{"file", "knowledge"} {
+		for id, err := range ids(ctx, table) {
+			if err != nil {
+				return nil, err
+			}
+			known[id], known["file-"+id], some = true, true, true
+		}
+	}
+	for _, l := range s.lanes {
+		if l.Kind() != pipeline.Vectors || !some {
+			continue
+		}
+		d.vectors = true
+		for _, u := range l.Units() {
+			if sqlite.NamesRow(u.Name) && !known[u.Name] {
+				d.unknown++
+			}
+		}
+	}
+	return d.findings(), nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"outgrow/pipeline"
 )
@@ -32,6 +33,18 @@ type mover interface {
 	Replay(ctx context.Context, lines []pipeline.Refusal) (pipeline.Outcome, error)
 	// Journal is nil before the lane's state exists.
 	Journal() pipeline.Journal
+	// Own reports whether the lane's journal is the command's own, not the
+	// target's; such a journal is a pipeline.Restarter and a pipeline.Peeker.
+	Own() bool
+	// Outlived reports whether an own journal tells of records on a target that
+	// has none of them any more.
+	Outlived(ctx context.Context, res pipeline.Resumed) (bool, error)
+	// Empty does what is left of a --replace for a target without transactions:
+	// it empties the target once for a run that was begun so.
+	Empty(ctx context.Context, run pipeline.Run) error
+	// Moved reports whether the source has changed since Begin, as far as it
+	// can tell itself.
+	Moved(ctx context.Context) (bool, error)
 	// InPlace is true when both sides are the same folder: nothing is copied.
 	InPlace() bool
 	Close() error
@@ -51,7 +64,12 @@ type lane[T pipeline.Record] struct {
 	// fingerprint identifies the target of this lane.
 	fingerprint func(context.Context) (string, error)
 	inPlace     bool
+	own         bool // see Own
+	replace     bool // the target is to be emptied first
+	holds       bool // the check found records on the target
 	workers     int
+	rate        *pipeline.Limiter
+	began       pipeline.Identity // of the source
 	log         *slog.Logger
 	// observe and then are those of the comparison; they may be nil.
 	observe func(pipeline.Unit, []T)
@@ -62,6 +80,7 @@ func (l *lane[T]) Kind() pipeline.Lane       { return l.kind }
 func (l *lane[T]) Units() []pipeline.Unit    { return l.units }
 func (l *lane[T]) InPlace() bool             { return l.inPlace }
 func (l *lane[T]) Journal() pipeline.Journal { return l.journal }
+func (l *lane[T]) Own() bool                 { return l.own }
 
 func (l *lane[T]) Check(ctx context.Context) ([]pipeline.Finding, error) {
 	var all []pipeline.Finding
@@ -71,6 +90,9 @@ func (l *lane[T]) Check(ctx context.Context) ([]pipeline.Finding, error) {
 			continue
 		}
 		f, err := c.Check(ctx, l.units)
+		if err == nil && side == any(l.sink) && l.own && l.kind == pipeline.Vectors {
+			f, err = l.notOurs(ctx, f)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("checking the %s: %w", l.kind, err)
 		}
@@ -118,7 +140,7 @@ func (l *lane[T]) begin(ctx context.Context, run pipeline.Run, how func(context.
 	if err != nil {
 		return pipeline.Resumed{}, err
 	}
-	run.Source = id
+	run.Source, l.began = id, id
 	if run.Target, err = l.fingerprint(ctx); err != nil {
 		return pipeline.Resumed{}, err
 	}
@@ -152,8 +174,12 @@ func (l *lane[T]) Copy(ctx context.Context, gate *pipeline.Gate, meter *pipeline
 		}
 		return nil
 	}
-	return pipeline.Copy(ctx, pipeline.Job[T]{Source: l.source, Sink: l.sink, Journal: l.journal, Transforms: l.transforms, Units: l.units,
-		Workers: l.workers, Gate: gate, Meter: meter, Log: l.log})
+	err := pipeline.Copy(ctx, pipeline.Job[T]{Source: l.source, Sink: l.sink, Journal: l.journal, Transforms: l.transforms, Units: l.units,
+		Workers: l.workers, Gate: gate, Meter: meter, Rate: l.rate, Log: l.log})
+	if err == nil && l.own {
+		err = l.journal.Mark(ctx, "complete", time.Now().UTC().Format(time.RFC3339))
+	}
+	return err
 }
 
 func (l *lane[T]) Release(ctx context.Context) error {

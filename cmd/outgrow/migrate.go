@@ -44,7 +44,8 @@ type migration struct {
 	resumed bool
 	changed bool
 	replace bool
-	started bool // something may have been written
+	rowsRun string // the run of the rows, "" when they do not take part
+	started bool   // something may have been written
 	all     []pipeline.Finding
 }
 
@@ -82,17 +83,12 @@ func (m *migration) begin(ctx context.Context, findings []pipeline.Finding) erro
 		if l.InPlace() {
 			continue
 		}
-		run := pipeline.Run{ID: m.id, Version: buildVersion()}
-		res, err := l.Begin(ctx, run)
-		_, own := l.Journal().(pipeline.Restarter)
-		if own && anew && ((err == nil && !res.Fresh) || (m.replace && errors.Is(err, pipeline.ErrOtherPair))) {
-			res, err = l.Restart(ctx, run)
-		}
+		res, err := m.beginLane(ctx, l, pipeline.Run{ID: m.id, Version: buildVersion(), Replace: m.replace}, anew)
 		if err != nil {
 			return err
 		}
 		if l.Kind() == pipeline.Rows {
-			anew = res.Fresh
+			anew, m.rowsRun = res.Fresh, res.Run.ID
 		}
 		if !res.Fresh {
 			fresh, m.id = false, res.Run.ID
@@ -101,6 +97,12 @@ func (m *migration) begin(ctx context.Context, findings []pipeline.Finding) erro
 		if err := l.Journal().Accept(ctx, m.consent.reasons()); err != nil {
 			return err
 		}
+		if err := m.sameChoice(ctx, l, res); err != nil {
+			return err
+		}
+	}
+	if err := m.keepChoices(); err != nil {
+		return err
 	}
 	m.resumed = !fresh
 	return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,8 @@ func (a *app) open(p pair, f laneFlags, opt openOptions) (_ *session, err error)
 	if s.state, err = stateDir(p.target, from.Mount); err != nil {
 		return nil, err
 	}
-	s.readConsent(opt.accept)
+	s.readChoices(opt.accept, f.IDConflicts)
+	s.stopped = f.Stopped != nil && *f.Stopped
 	defer func() {
 		if err != nil {
 			s.close()
@@ -77,8 +79,9 @@ func supported(from, to env.Deployment, f laneFlags, told map[string]bool) error
 	}
 	need(pipeline.Rows, "from", "DATABASE_URL", from.Database.Kind, env.SQLite)
 	need(pipeline.Rows, "to", "DATABASE_URL", to.Database.Kind, env.Postgres)
-	need(pipeline.Vectors, "from", "VECTOR_DB", from.Vector.Kind, env.Chroma)
-	need(pipeline.Vectors, "to", "VECTOR_DB", to.Vector.Kind, env.PGVector)
+	if f.pick(pipeline.Vectors) {
+		errs = append(errs, supportedStores(from.Vector, to.Vector, told)...)
+	}
 	need(pipeline.Files, "from", "STORAGE_PROVIDER", from.Files.Provider, env.Local)
 	need(pipeline.Files, "to", "STORAGE_PROVIDER", to.Files.Provider, env.Local)
 	if len(errs) == 0 {
@@ -94,12 +97,23 @@ type opener struct {
 	flags laneFlags
 	opt   openOptions
 	log   *slog.Logger
+	// srcStore describes the source's vector store.
+	srcStore string
 }
 
 func (o *opener) open() error {
-	rows, err := o.openRows()
-	if err != nil {
+	var err error
+	if o.db, err = o.openRelational(); err != nil {
 		return err
+	}
+	rows := o.db.sqlite
+	switch {
+	case o.flags.pick(pipeline.Rows):
+		if err := o.openRows(rows); err != nil {
+			return err
+		}
+	case rows != nil:
+		o.closers = append(o.closers, rows.Close)
 	}
 	if o.flags.pick(pipeline.Vectors) {
 		if err := o.openVectors(rows); err != nil {
@@ -107,13 +121,22 @@ func (o *opener) open() error {
 		}
 	}
 	if o.flags.pick(pipeline.Files) {
-		if err := o.openFiles(rows); err != nil {
+		if err := o.openFiles(); err != nil {
 			return err
 		}
 	}
-	return o.facts(rows)
+	return o.facts()
 }
 
+// Defaults of --writers and --batch (MiB) for rows and files; vector stores have
+// their own.
+const (
+	rowWriters = 3
+	rowBatch   = 4
+)
+
+func (o *opener) writers() int { return cmp.Or(max(o.flags.Writers, 0), rowWriters) }
+
 func (o *opener) limits() pipeline.Limits {
-	return pipeline.Limits{Bytes: max(o.flags.Batch, 1) << 20}
+	return pipeline.Limits{Bytes: cmp.Or(max(o.flags.Batch, 0), rowBatch) << 20}
 }

@@ -10,17 +10,16 @@ import (
 	"outgrow/pipeline/localstate"
 	sink "outgrow/sink/files"
 	"outgrow/source/files"
-	"outgrow/source/sqlite"
 )
 
-func (o *opener) openFiles(rows *sqlite.Source) error {
-	l := &lane[*pipeline.Object]{kind: pipeline.Files, workers: o.flags.Writers, log: o.log, equal: files.Equal}
+func (o *opener) openFiles() error {
+	l := &lane[*pipeline.Object]{kind: pipeline.Files, workers: o.writers(), log: o.log, equal: files.Equal}
 	o.lanes = append(o.lanes, l)
-	id, err := rows.Identity(o.ctx)
+	stable, err := o.stableFiles()
 	if err != nil {
 		return err
 	}
-	src, err := files.Open(o.ctx, files.Config{Mount: o.from.Mount, Include: o.flags.Include, Stable: id.Stable})
+	src, err := files.Open(o.ctx, files.Config{Mount: o.from.Mount, Include: o.flags.Include, Stable: stable})
 	if err != nil {
 		return err
 	}
@@ -50,7 +49,7 @@ func (o *opener) openFiles(rows *sqlite.Source) error {
 		if err != nil {
 			return err
 		}
-		l.journal = state
+		l.journal, l.own = state, true
 	}
 	if !o.opt.verify {
 		return nil
@@ -61,6 +60,16 @@ func (o *opener) openFiles(rows *sqlite.Source) error {
 	}
 	l.back = back
 	return nil
+}
+
+// stableFiles names the source of the files: by its database, which lies beside
+// them, or by the folder itself.
+func (o *opener) stableFiles() (string, error) {
+	if o.db.sqlite == nil {
+		return folderID(o.from.Mount)
+	}
+	id, err := o.db.sqlite.Identity(o.ctx)
+	return id.Stable, err
 }
 
 // folderID identifies a folder without naming it, by device and inode.

@@ -17,53 +17,43 @@ import (
 	"outgrow/source/sqlite"
 )
 
-// openRows opens the source's database, which every command reads facts from,
-// and the rows lane where it takes part.
-func (o *opener) openRows() (*sqlite.Source, error) {
-	src, err := sqlite.Open(o.ctx, sqlite.Config{Path: o.from.Database.Path, Stopped: o.flags.Stopped, Log: o.log, Limits: o.limits(),
-		SpecialAfter: map[string][]string{"file": {pipeline.Unit{Lane: pipeline.Files, Name: files.Uploads}.ID()}}})
-	if err != nil {
-		return nil, err
-	}
-	if !o.flags.pick(pipeline.Rows) {
-		o.closers = append(o.closers, src.Close)
-		return src, nil
-	}
-	l := &lane[*pipeline.Row]{kind: pipeline.Rows, source: src, workers: o.flags.Writers, log: o.log, equal: equalRows}
+// openRows opens the rows lane on the source's database.
+func (o *opener) openRows(src *sqlite.Source) error {
+	l := &lane[*pipeline.Row]{kind: pipeline.Rows, source: src, workers: o.writers(), log: o.log, equal: equalRows}
 	o.lanes = append(o.lanes, l)
 	head, err := src.Head(o.ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	dst, err := sink.Open(o.ctx, sink.Config{URL: o.to.Database.URL, Schema: o.to.Database.Schema, Head: head, Writers: o.flags.Writers, Replace: o.opt.replace, Log: o.log})
+	dst, err := sink.Open(o.ctx, sink.Config{URL: o.to.Database.URL, Schema: o.to.Database.Schema, Head: head, Writers: o.writers(), Replace: o.opt.replace, Log: o.log})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	l.sink, l.journal, l.fingerprint = dst, dst.Journal(), dst.Fingerprint
 	t, err := dst.Inspect(o.ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	o.dst.version = t.Version
 	if o.opt.verify && (t.State == sink.Empty || t.State == sink.NoSchema) {
-		return nil, pipeline.Usage("reading the target back", errors.New("it holds no tables of Open WebUI"), "run migrate first")
+		return pipeline.Usage("reading the target back", errors.New("it holds no tables of Open WebUI"), "run migrate first")
 	}
 	cols, err := dst.Columns(o.ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := o.mapRows(l, src, cols); err != nil {
-		return nil, err
+		return err
 	}
 	if !o.opt.verify {
-		return src, nil
+		return nil
 	}
-	target, err := back.Open(o.ctx, back.Config{URL: o.to.Database.URL, Schema: o.to.Database.Schema, Columns: names(cols), MaxConns: int32(o.flags.Writers) + 1})
+	target, err := back.Open(o.ctx, back.Config{URL: o.to.Database.URL, Schema: o.to.Database.Schema, Columns: names(cols), MaxConns: int32(o.writers()) + 1})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	l.back = target
-	return src, nil
+	return nil
 }
 
 // mapRows restricts the source to what the target has and makes the transform.

@@ -1,44 +1,144 @@
 package main
 
 import (
-	"outgrow/mappings/pg"
-	"outgrow/mappings/vectors"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"outgrow/mappings/env"
 	"outgrow/pipeline"
-	sink "outgrow/sink/pgvector"
-	"outgrow/source/chroma"
-	back "outgrow/source/pgvector"
+	"outgrow/pipeline/localstate"
 	"outgrow/source/sqlite"
 )
 
+// openVectors opens the lane of vectors for whatever stores the two sides have.
+// rows is nil where the source has no SQLite database that could be read.
 func (o *opener) openVectors(rows *sqlite.Source) error {
-	l := &lane[*pipeline.Vector]{kind: pipeline.Vectors, workers: o.flags.Writers, log: o.log, decode: decodeVector}
+	from, _ := storeOf(o.from.Vector)
+	to, _ := storeOf(o.to.Vector)
+	l := &lane[*pipeline.Vector]{kind: pipeline.Vectors, workers: cmp.Or(o.flags.Writers, to.writers), log: o.log, decode: decodeVector, rate: pipeline.NewLimiter(o.flags.Rate)}
 	o.lanes = append(o.lanes, l)
-	src, err := chroma.Open(o.ctx, chroma.Config{Dir: o.from.Vector.Path, Tenant: o.from.Vector.Chroma.Tenant, Database: o.from.Vector.Chroma.Database,
-		AllowMissing: true, Stopped: rows.Mode() != sqlite.Live, Private: o.private(), Limits: o.limits(), Log: o.log})
+	if err := o.apart(from, to); err != nil {
+		return err
+	}
+	side := storeSide{v: o.from.Vector, log: o.log, workers: l.workers, dim: o.flags.Dim, private: o.private(), ids: o.ids(), limits: o.vectorLimits(to)}
+	side.stopped = o.stopped
+	if rows != nil {
+		side.stopped = rows.Mode() != sqlite.Live
+	}
+	if from.spools || to.spools {
+		if err := os.MkdirAll(side.private, 0o700); err != nil {
+			return pipeline.Environment("making a folder for temporary files", err, "name a writable folder with --state")
+		}
+	}
+	src, err := from.source(o.ctx, side)
 	if err != nil {
 		return err
 	}
 	l.source = src
-	if l.units, err = src.Units(o.ctx); err != nil {
+	if l.units, err = l.source.Units(o.ctx); err != nil {
 		return err
 	}
-	dst, err := sink.Open(o.ctx, sink.Config{PG: o.to.Vector.PG, Schema: o.to.Database.Schema, Log: o.log, Writers: o.flags.Writers,
-		Replace: o.opt.replace, RowsHere: o.flags.pick(pipeline.Rows)})
+	if err := o.vectorTarget(o.ctx, l, to, storeSide{log: o.log, workers: l.workers, replace: o.opt.replace, rowsHere: o.flags.pick(pipeline.Rows), ids: side.ids}); err != nil {
+		return err
+	}
+	conflicts, err := o.findConflicts(from, to, l)
 	if err != nil {
 		return err
 	}
-	l.sink, l.journal = dst, dst.Journal()
-	l.fingerprint = pg.FingerprintOf(dst.Pool())
-	l.transforms = []pipeline.Transform[*pipeline.Vector]{vectors.Transform(o.to.Vector.PG)}
-	l.equal = vectors.Compare(o.to.Vector.PG)
-	o.dst.vectors = vectorsText(o.to.Vector.PG)
+	if conflicts != nil {
+		o.conflicts = conflicts
+		l.transforms = append([]vectorChange{conflicts.transform}, l.transforms...)
+	}
+	o.dst.vectors, o.srcStore = to.describe(o.to.Vector), from.describe(o.from.Vector)
 	if !o.opt.verify {
 		return nil
 	}
-	target, err := back.Open(o.ctx, back.Config{PG: o.to.Vector.PG, Readers: o.flags.Writers + 1})
+	back, err := to.source(o.ctx, storeSide{v: o.to.Vector, log: o.log, workers: l.workers, private: side.private, ids: side.ids})
 	if err != nil {
 		return err
 	}
-	l.back = target
+	l.back = back
 	return nil
+}
+
+// vectorTarget opens the lane's sink, its journal and what makes records of it.
+func (s *session) vectorTarget(ctx context.Context, l *lane[*pipeline.Vector], to vectorStore, side storeSide) error {
+	side.v, side.schema = s.to.Vector, s.to.Database.Schema
+	state, err := s.ownJournal(ctx, to)
+	if err != nil {
+		return err
+	}
+	if state != nil {
+		l.journal, l.own, side.journal = state, true, state
+	}
+	dst, fingerprint, err := to.sink(ctx, side)
+	if err != nil {
+		return err
+	}
+	l.sink, l.fingerprint = dst, fingerprint
+	if t, ok := l.sink.(pipeline.Transactional); ok {
+		l.journal = t.Journal()
+	}
+	l.replace = side.replace
+	l.transforms = []vectorChange{to.transform(s.to.Vector, s.idConflicts == mapIDs)}
+	l.equal = to.compare(s.to.Vector)
+	return nil
+}
+
+// ownJournal opens the journal of a store that keeps none; nil for others.
+func (s *session) ownJournal(ctx context.Context, to vectorStore) (pipeline.Journal, error) {
+	if to.transactional {
+		return nil, nil
+	}
+	var forbidden []string
+	if s.from.Mount != "" {
+		forbidden = append(forbidden, s.from.Mount)
+	}
+	return localstate.Open(ctx, s.state, pipeline.Vectors, forbidden...)
+}
+
+// vectorLimits bounds a batch of vectors: what the flag says, else what suits
+// the target. With a limit of the rate a batch is what may be written in a
+// second at most.
+func (o *opener) vectorLimits(to vectorStore) pipeline.Limits {
+	l := pipeline.Limits{Records: to.records, Bytes: cmp.Or(max(o.flags.Batch, 0), to.batch) << 20}
+	if r := int(o.flags.Rate); o.flags.Rate > 0 && (l.Records == 0 || r < l.Records) {
+		l.Records = min(max(r, 1), 1000)
+	}
+	return l
+}
+
+// apart refuses a target that is the source itself.
+func (o *opener) apart(from, to vectorStore) error {
+	if from.kind != to.kind || from.embedded != to.embedded {
+		return nil
+	}
+	a, err := from.place(o.ctx, o.from.Vector)
+	if err != nil {
+		return fmt.Errorf("looking for the source of the vectors: %w", err)
+	}
+	b, err := to.place(o.ctx, o.to.Vector)
+	if err != nil {
+		return fmt.Errorf("looking for the target of the vectors: %w", err)
+	}
+	if a != b {
+		return nil
+	}
+	return pipeline.Usage("comparing the two sides", errors.New("both name the same vector store, with the same layout and prefix: there is nothing to move"), sameFix(o.to.Vector))
+}
+
+// sameFix says what tells two targets inside one store apart.
+func sameFix(v env.Vector) string {
+	switch v.Kind {
+	case env.Qdrant:
+		return "change ENABLE_QDRANT_MULTITENANCY_MODE or QDRANT_COLLECTION_PREFIX on one side, name another server, or leave the vectors out with --only"
+	case env.Milvus:
+		return "change ENABLE_MILVUS_MULTITENANCY_MODE, MILVUS_DB or MILVUS_COLLECTION_PREFIX on one side, name another server, or leave the vectors out with --only"
+	case env.Pinecone:
+		return "name another PINECONE_INDEX_NAME on one side, or leave the vectors out with --only"
+	}
+	return "name another database on one side, or leave the vectors out with --only"
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -87,12 +89,12 @@ func (p *planning) run(ctx context.Context) error {
 		code = pipeline.ExitUsage
 	}
 	if p.json {
-		database, folder := p.needs()
+		database, vectors, folder := p.needs()
 		for _, f := range findings {
 			emit(p.out, event{Event: "finding", Detail: f})
 		}
 		emit(p.out, event{Event: "plan", Exit: code, Detail: map[string]any{"refused": refused, "waiting": waiting, "report": report, "problems": path, "units": unitReports(p.meter),
-			"database_bytes": database, "folder_bytes": folder}})
+			"database_bytes": database, "vector_store_bytes": vectors, "folder_bytes": folder}})
 		return judged(code)
 	}
 	p.print(findings, refused, waiting, path, report)
@@ -191,26 +193,49 @@ func (p *planning) estimate() time.Duration {
 
 // needs estimates the disk space that the target takes at most: rows with their
 // indexes (PostgreSQL compresses long values, so it is usually about half),
-// vectors at the column's width with text and indexes, and copied files.
-func (p *planning) needs() (database, folder int64) {
+// vectors with text and indexes as their store keeps them, and copied files.
+// Vectors in the same database count with the rows.
+func (p *planning) needs() (database, vectors, folder int64) {
+	store, _ := storeOf(p.to.Vector)
 	for _, l := range p.lanes {
-		width := int64(4 * p.to.Vector.PG.MaxLength)
-		if p.to.Vector.PG.HalfVec {
-			width /= 2
-		}
 		for _, u := range l.Units() {
 			c := p.meter.Unit(u)
 			switch {
 			case l.Kind() == pipeline.Rows:
 				database += c.Bytes.Load() * 13 / 10
 			case l.Kind() == pipeline.Vectors:
-				database += 2*c.Bytes.Load() + width*c.Read.Load()
+				vectors += store.disk(p.to.Vector, c.Read.Load(), c.Bytes.Load())
 			case !l.InPlace():
 				folder += c.Bytes.Load()
 			}
 		}
 	}
-	return database, folder
+	if store.transactional {
+		database, vectors = database+vectors, 0
+	}
+	return database, vectors, folder
+}
+
+// needsText says it in a line.
+func (p *planning) needsText() string {
+	database, vectors, folder := p.needs()
+	var parts []string
+	for _, l := range p.lanes {
+		switch {
+		case l.Kind() == pipeline.Rows || l.Kind() == pipeline.Vectors && vectors == 0:
+			if part := size(database) + " in the target database"; !slices.Contains(parts, part) {
+				parts = append(parts, part)
+			}
+		case l.Kind() == pipeline.Vectors:
+			parts = append(parts, size(vectors)+" in the vector store")
+		default:
+			parts = append(parts, size(folder)+" in the target folder")
+		}
+	}
+	if n := len(parts); n > 1 {
+		parts = []string{strings.Join(parts[:n-1], ", "), parts[n-1]}
+	}
+	return strings.Join(parts, " and ")
 }
 
 func (p *planning) print(findings []pipeline.Finding, refused bool, waiting []string, problems, report string) {
@@ -230,8 +255,7 @@ func (p *planning) print(findings []pipeline.Finding, refused bool, waiting []st
 		}
 		p.say("%-44s %12s %10s %10s", fmt.Sprintf("%s: %s", l.Kind(), plural(int64(len(l.Units())), "unit")), number(n), size(bytes), size(largest))
 	}
-	database, folder := p.needs()
-	p.say("needs at most about %s in the target database and %s in the target folder", size(database), size(folder))
+	p.say("needs at most about %s", p.needsText())
 	p.say("")
 	printFindings(cleaner{p.app}, findings, p.consent)
 	for _, r := range p.shown {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,12 +19,16 @@ type sourceFacts struct {
 	mode        sqlite.Mode
 	collections int
 	vectors     int64
+	store       string // of the vectors, in a few words
 	uploads     int64
 	upload      int64 // bytes
 
+	lanes  []pipeline.Lane
 	key    keyFacts
-	source *sqlite.Source
+	source *sqlite.Source // nil where the rows are elsewhere; rows, mode and key are then empty
 }
+
+func (f *sourceFacts) has(l pipeline.Lane) bool { return slices.Contains(f.lanes, l) }
 
 // keyFacts is what is known of WEBUI_SECRET_KEY and what is stored under it.
 type keyFacts struct {
@@ -43,8 +48,12 @@ func (s *session) screen(command, run string, resumed bool, findings []pipeline.
 	a := s.app
 	if a.json {
 		from, to := s.describe()
+		mode := ""
+		if s.src.source != nil {
+			mode = s.src.mode.String()
+		}
 		emit(a.out, event{Event: "start", Detail: map[string]any{"command": command, "run": run, "resumed": resumed, "from": from, "to": to,
-			"schema": s.src.rows.Head, "mode": s.src.mode.String(), "findings": findings}})
+			"schema": s.src.rows.Head, "mode": mode, "vectors_from": s.src.store, "vectors_to": s.dst.vectors, "findings": findings}})
 		return
 	}
 	title := "outgrow " + command
@@ -61,7 +70,9 @@ func (s *session) screen(command, run string, resumed bool, findings []pipeline.
 	for i, line := range s.toLines() {
 		a.say("%-6s%s", label(i == 0, "to"), line)
 	}
-	a.say("%-6s%s", "key", s.keyLine())
+	if line := s.keyLine(); line != "" {
+		a.say("%-6s%s", "key", line)
+	}
 	var notes []pipeline.Finding
 	for _, f := range findings {
 		if f.Severity == pipeline.Note {
@@ -90,6 +101,23 @@ func (c cleaner) Write(p []byte) (int, error) {
 }
 
 func (s *session) fromLines() []string {
+	var parts []string
+	if s.src.has(pipeline.Vectors) {
+		store := s.src.store
+		if strings.Contains(store, " ") {
+			store += ":"
+		}
+		parts = append(parts, fmt.Sprintf("%s %s, %s", store, plural(int64(s.src.collections), "collection"), plural(s.src.vectors, "vector")))
+	}
+	if s.src.has(pipeline.Files) {
+		parts = append(parts, fmt.Sprintf("%s (%s)", plural(s.src.uploads, "upload"), size(s.src.upload)))
+	}
+	if s.src.source == nil {
+		if s.from.Database.Kind == env.Postgres {
+			parts = append([]string{"PostgreSQL"}, parts...)
+		}
+		return []string{s.from.Origin + "   " + strings.Join(parts, " · ")}
+	}
 	in := s.src.rows
 	head := "schema " + in.Head
 	if r := schema.Releases(in.Head); len(r) > 0 {
@@ -108,8 +136,7 @@ func (s *session) fromLines() []string {
 	}
 	return []string{
 		fmt.Sprintf("%s   Open WebUI %s, %s", s.from.Origin, head, state),
-		fmt.Sprintf("%s · chroma %s, %s · %s (%s)", db, plural(int64(s.src.collections), "collection"),
-			plural(s.src.vectors, "vector"), plural(s.src.uploads, "upload"), size(s.src.upload)),
+		strings.Join(append([]string{db}, parts...), " · "),
 	}
 }
 
@@ -122,26 +149,36 @@ func span(releases []string) string {
 }
 
 func (s *session) toLines() []string {
-	d := s.to.Database.Describe()
-	if s.dst.version > 0 {
-		d += fmt.Sprintf(" PostgreSQL %d", s.dst.version/10000)
+	var parts []string
+	if s.src.has(pipeline.Rows) {
+		d := s.to.Database.Describe()
+		if s.dst.version > 0 {
+			d += fmt.Sprintf(" PostgreSQL %d", s.dst.version/10000)
+		}
+		if s.to.Database.Schema != "" {
+			d += " schema " + s.to.Database.Schema
+		}
+		parts = append(parts, d)
 	}
-	if s.to.Database.Schema != "" {
-		d += " schema " + s.to.Database.Schema
-	}
-	parts := []string{d}
 	if s.dst.vectors != "" {
 		parts = append(parts, s.dst.vectors)
 	}
 	if s.dst.files != "" {
 		parts = append(parts, "files: "+s.dst.files)
 	}
-	return []string{strings.Join(parts, " · ")}
+	line := strings.Join(parts, " · ")
+	if !s.src.has(pipeline.Rows) {
+		line = s.to.Origin + "   " + line
+	}
+	return []string{line}
 }
 
+// keyLine is "" where the rows stay, and with them what the key opens.
 func (s *session) keyLine() string {
 	k := s.src.key
 	switch {
+	case !s.src.has(pipeline.Rows):
+		return ""
 	case k.from == "" && k.stored == 0:
 		return "WEBUI_SECRET_KEY is not named on either side: keep the old one on the target, or everybody must sign in again"
 	case k.from == "":

@@ -9,6 +9,7 @@ import (
 
 	"outgrow/mappings/env"
 	"outgrow/pipeline"
+	"outgrow/source/chroma"
 )
 
 // session is an opened pair, or an opened target alone (from is then zero).
@@ -19,10 +20,16 @@ type session struct {
 	state    string // the state folder
 	sameData bool   // the target keeps the source DATA_DIR, file.path included
 	consent  consent
-	src      *sourceFacts // nil when only the target is open
-	dst      targetFacts
-	args     pair
-	closers  []func() error
+	// idConflicts is what becomes of ids that the target cannot hold.
+	idConflicts    string
+	conflictsGiven bool         // on the command line
+	conflicts      *idConflicts // nil when there are none
+	db             *relational  // the source's database
+	stopped        bool         // --stopped
+	src            *sourceFacts // nil when only the target is open
+	dst            targetFacts
+	args           pair
+	closers        []func() error
 }
 
 // close closes the lanes and what was opened beside them. Errors of a source
@@ -62,7 +69,12 @@ func (a *app) clean(s string) string {
 }
 
 // describe names both sides without secrets.
-func (s *session) describe() (from, to string) { return s.from.Origin, s.to.Database.Describe() }
+func (s *session) describe() (from, to string) {
+	if s.to.Database.Kind != env.Postgres {
+		return s.from.Origin, s.to.Origin
+	}
+	return s.from.Origin, s.to.Database.Describe()
+}
 
 // pairArgs are the arguments that name this pair again, for the next command.
 func (s *session) pairArgs() string {
@@ -159,7 +171,11 @@ func (s *session) stillTheSame(ctx context.Context, l mover) (bool, error) {
 	type now interface{ StateNow() (string, error) }
 	src, ok := s.sourceOf(l).(now)
 	if !ok {
-		return true, nil
+		if _, embedded := s.sourceOf(l).(*chroma.Source); embedded || l.Kind() != pipeline.Vectors {
+			return true, nil // the database beside it tells
+		}
+		moved, err := l.Moved(ctx)
+		return !moved, err
 	}
 	id, err := l.Identity(ctx)
 	if err != nil {
@@ -187,33 +203,11 @@ func (s *session) unfit() string {
 			return fmt.Sprintf("the %s are not complete", st.Lane)
 		case st.Parts == 0 && len(l.Units()) > 0:
 			return fmt.Sprintf("the %s are not there", st.Lane)
+		case st.Lane == pipeline.Vectors && !st.Complete:
+			return "the vectors are not finished"
 		case st.Lane == pipeline.Rows && !st.Complete:
 			return "its schema revision is not written yet"
 		}
 	}
 	return ""
-}
-
-// consentFile keeps what plan --accept agreed to, for migrate.
-func (s *session) consentFile() string { return filepath.Join(s.state, "accepted") }
-
-func (s *session) keepConsent() error {
-	if len(s.consent) == 0 {
-		return nil
-	}
-	var b strings.Builder
-	for _, r := range s.consent.reasons() {
-		b.WriteString(string(r) + "\n")
-	}
-	return writeFile(s.consentFile(), []byte(b.String()))
-}
-
-// readConsent adds what an earlier plan agreed to.
-func (s *session) readConsent(given []string) {
-	s.consent = consentTo(given)
-	if body, err := os.ReadFile(s.consentFile()); err == nil {
-		for r := range consentTo(strings.Fields(string(body))) {
-			s.consent[r] = true
-		}
-	}
 }

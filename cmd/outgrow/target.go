@@ -7,10 +7,8 @@ import (
 	"outgrow/mappings/env"
 	"outgrow/mappings/pg"
 	"outgrow/mappings/rows"
-	"outgrow/mappings/vectors"
 	"outgrow/pipeline"
 	"outgrow/pipeline/localstate"
-	vecsink "outgrow/sink/pgvector"
 	rowsink "outgrow/sink/postgres"
 	rowsource "outgrow/source/postgres"
 )
@@ -23,25 +21,42 @@ func (a *app) openTarget(t target) (_ *session, err error) {
 	to, terr := env.Load("to", t.To, t.ToMount, a.environ)
 	a.redact = to.Redact
 	s.to = to
-	if err := configuration(env.Deployment{}, to, laneFlags{}, terr); err != nil {
+	if s.state, err = stateDir(t, ""); err != nil {
+		return nil, err
+	}
+	// What was never moved to this target need not be there, or known.
+	var lanes laneFlags
+	for _, l := range []pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files} {
+		if s.begun(l) {
+			lanes.Only = append(lanes.Only, string(l))
+		}
+	}
+	if err := configuration(env.Deployment{}, to, lanes, terr); err != nil {
 		return nil, err
 	}
 	if err := s.direct(t); err != nil {
 		return nil, err
 	}
-	if s.state, err = stateDir(t, ""); err != nil {
-		return nil, err
-	}
-	s.readConsent(nil)
+	s.readChoices(nil, "")
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	if err := s.targetRows(a.ctx); err != nil {
-		return nil, err
+	if lanes.pick(pipeline.Rows) {
+		if err := s.targetRows(a.ctx); err != nil {
+			return nil, err
+		}
 	}
-	return s, s.targetRest(a.ctx)
+	if lanes.pick(pipeline.Vectors) {
+		if err := s.targetVectors(a.ctx, lanes.pick(pipeline.Rows)); err != nil {
+			return nil, err
+		}
+	}
+	if lanes.pick(pipeline.Files) {
+		return s, s.targetFiles(a.ctx)
+	}
+	return s, nil
 }
 
 func (s *session) targetRows(ctx context.Context) error {
@@ -82,14 +97,15 @@ func (s *session) targetHead(ctx context.Context) (string, error) {
 	return head, err
 }
 
-func (s *session) targetRest(ctx context.Context) error {
-	dst, err := vecsink.Open(ctx, vecsink.Config{PG: s.to.Vector.PG, Schema: s.to.Database.Schema, RowsHere: true, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return err
-	}
-	s.lanes = append(s.lanes, &lane[*pipeline.Vector]{kind: pipeline.Vectors, sink: dst, journal: dst.Journal(), fingerprint: pg.FingerprintOf(dst.Pool()),
-		transforms: []pipeline.Transform[*pipeline.Vector]{vectors.Transform(s.to.Vector.PG)}, decode: decodeVector})
-	l := &lane[*pipeline.Object]{kind: pipeline.Files, fingerprint: func(context.Context) (string, error) { return folderID(s.to.Mount) }}
+func (s *session) targetVectors(ctx context.Context, rows bool) error {
+	to, _ := storeOf(s.to.Vector)
+	l := &lane[*pipeline.Vector]{kind: pipeline.Vectors, decode: decodeVector}
+	s.lanes = append(s.lanes, l)
+	return s.vectorTarget(ctx, l, to, storeSide{log: slog.New(slog.DiscardHandler), workers: to.writers, rowsHere: rows})
+}
+
+func (s *session) targetFiles(ctx context.Context) error {
+	l := &lane[*pipeline.Object]{kind: pipeline.Files, own: true, fingerprint: func(context.Context) (string, error) { return folderID(s.to.Mount) }}
 	s.lanes = append(s.lanes, l)
 	state, err := localstate.Open(ctx, s.state, pipeline.Files)
 	if err != nil {

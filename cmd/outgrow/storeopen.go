@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"outgrow/mappings/env"
+	"outgrow/mappings/pg"
+	"outgrow/source/chroma"
+
+	chromahttpsink "outgrow/sink/chromahttp"
+	pgvectorsink "outgrow/sink/pgvector"
+	pineconesink "outgrow/sink/pinecone"
+	qdrantsink "outgrow/sink/qdrant"
+	chromahttpsource "outgrow/source/chromahttp"
+	pgvectorsource "outgrow/source/pgvector"
+	pineconesource "outgrow/source/pinecone"
+	qdrantsource "outgrow/source/qdrant"
+)
+
+// identified is a sink that names its target.
+type identified interface {
+	vectorSink
+	Fingerprint(ctx context.Context) (string, error)
+}
+
+// opened keeps a nil pointer of a sink's own type out of the interface.
+func opened[S identified](dst S, err error) (vectorSink, fingerprint, error) {
+	if err != nil {
+		return nil, nil, err
+	}
+	return dst, dst.Fingerprint, nil
+}
+
+func chromaSource(ctx context.Context, s storeSide) (vectorSource, error) {
+	return chroma.Open(ctx, chroma.Config{Dir: s.v.Path, Tenant: s.v.Chroma.Tenant, Database: s.v.Chroma.Database,
+		AllowMissing: true, Stopped: s.stopped, Private: s.private, Limits: s.limits, Log: s.log})
+}
+
+func chromaHTTPSource(ctx context.Context, s storeSide) (vectorSource, error) {
+	return chromahttpsource.Open(ctx, chromahttpsource.Config{Store: s.v.Chroma, Log: s.log, Limits: s.limits, Readers: s.workers + 1, Temp: s.private})
+}
+
+func chromaHTTPSink(ctx context.Context, s storeSide) (vectorSink, fingerprint, error) {
+	return opened(chromahttpsink.Open(ctx, chromahttpsink.Config{Store: s.v.Chroma, Log: s.log, Writers: s.workers, Journal: s.journal}))
+}
+
+func pgvectorSource(ctx context.Context, s storeSide) (vectorSource, error) {
+	return pgvectorsource.Open(ctx, pgvectorsource.Config{PG: s.v.PG, Log: s.log, Limits: s.limits, Readers: s.workers + 1, Dim: s.dim})
+}
+
+func pgvectorSink(ctx context.Context, s storeSide) (vectorSink, fingerprint, error) {
+	dst, err := pgvectorsink.Open(ctx, pgvectorsink.Config{PG: s.v.PG, Schema: s.schema, Log: s.log, Writers: s.workers, Replace: s.replace, RowsHere: s.rowsHere})
+	if err != nil {
+		return nil, nil, err
+	}
+	return dst, pg.FingerprintOf(dst.Pool()), nil
+}
+
+func qdrantSource(ctx context.Context, s storeSide) (vectorSource, error) {
+	return qdrantsource.Open(ctx, qdrantsource.Config{Store: s.v.Qdrant, Log: s.log, Limits: s.limits, Readers: s.workers + 1})
+}
+
+func qdrantSink(ctx context.Context, s storeSide) (vectorSink, fingerprint, error) {
+	return opened(qdrantsink.Open(ctx, qdrantsink.Config{Store: s.v.Qdrant, Log: s.log, Writers: s.workers, Journal: s.journal}))
+}
+
+func pineconeSource(ctx context.Context, s storeSide) (vectorSource, error) {
+	return pineconesource.Open(ctx, pineconesource.Config{Store: s.v.Pinecone, Log: s.log, Limits: s.limits, Readers: s.workers, TempDir: s.private})
+}
+
+func pineconeSink(ctx context.Context, s storeSide) (vectorSink, fingerprint, error) {
+	return opened(pineconesink.Open(ctx, pineconesink.Config{Store: s.v.Pinecone, Log: s.log, Writers: s.workers, Journal: s.journal}))
+}
+
+// pgvectorPlace asks the server who it is.
+func pgvectorPlace(ctx context.Context, v env.Vector) (string, error) {
+	pool, err := pg.Open(ctx, v.PG.URL, pg.Options{MaxConns: 1})
+	if err != nil {
+		return "", err
+	}
+	defer pool.Close()
+	id, err := pg.Fingerprint(ctx, pool)
+	if strings.HasPrefix(id, "pg:?") { // not unique among servers
+		id += pg.Where(pool.Config())
+	}
+	return id, err
+}
+
+func pgvectorDisk(v env.Vector, records, bytes int64) int64 {
+	width := int64(4 * v.PG.MaxLength)
+	if v.PG.HalfVec {
+		width /= 2
+	}
+	return 2*bytes + width*records
+}
+
+// times estimates a store's need as a multiple of the records' own size.
+func times(n int64) func(env.Vector, int64, int64) int64 {
+	return func(_ env.Vector, _, bytes int64) int64 { return n * bytes }
+}
+
+// oneSpace is the id space of stores with one key for all collections.
+func oneSpace(env.Vector, string) string { return "" }
+
+// perCollection is that of stores whose collections know nothing of each other.
+func perCollection(_ env.Vector, collection string) string { return collection }
+
+// atHost names a server by its address, so that two names of one host are the
+// same, and what is looked at on it.
+func atHost(ctx context.Context, host string, port int, what ...string) string {
+	host = strings.ToLower(strings.Trim(host, "[]"))
+	if found, err := net.DefaultResolver.LookupHost(ctx, host); err == nil && len(found) > 0 {
+		slices.Sort(found)
+		host = found[0]
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
+		host = "loopback"
+	}
+	return fmt.Sprintf("%s:%d/%q", host, port, what)
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"outgrow/mappings/chromahttp"
+	"outgrow/mappings/env"
+	"outgrow/mappings/pinecone"
+	"outgrow/mappings/qdrant"
+	"outgrow/mappings/vectors"
+	"outgrow/pipeline"
+)
+
+// vectorSource and vectorSink are the two sides of the vector lane.
+type (
+	vectorSource  = pipeline.Source[*pipeline.Vector]
+	vectorSink    = pipeline.Sink[*pipeline.Vector]
+	vectorChange  = pipeline.Transform[*pipeline.Vector]
+	fingerprint   = func(context.Context) (string, error)
+	vectorCompare = func(ctx context.Context, u pipeline.Unit, want, got *pipeline.Vector) ([]pipeline.Field, error)
+)
+
+// vectorStore is what the command knows of one kind of vector store.
+type vectorStore struct {
+	// kind is how VECTOR_DB names it; embedded tells Chroma's two forms apart.
+	kind     string
+	embedded bool
+	// source opens its reader.
+	source func(context.Context, storeSide) (vectorSource, error)
+	// sink opens its writer and says how the target is identified; nil: the
+	// store is a source only.
+	sink func(context.Context, storeSide) (vectorSink, fingerprint, error)
+	// transactional: it keeps its own journal.
+	transactional bool
+	// transform makes records that it can hold. mapIDs: ids that it cannot hold
+	// are mapped instead of refused.
+	transform func(v env.Vector, mapIDs bool) vectorChange
+	compare   func(v env.Vector) vectorCompare
+	describe  func(v env.Vector) string
+	// space names the id space of a collection: two records of one space cannot
+	// have the same id.
+	space func(v env.Vector, collection string) string
+	// place names server and layout: what has the same place is the same store.
+	// It may hold a host, so it is never shown or kept.
+	place func(ctx context.Context, v env.Vector) (string, error)
+	// disk estimates the bytes that the records of a unit need at most.
+	disk func(v env.Vector, records, bytes int64) int64
+	// spools: its reader keeps lists on disk meanwhile.
+	spools bool
+	// Defaults of --writers, of --batch in MiB, and the records of a batch.
+	writers int
+	batch   int64
+	records int
+}
+
+// vectorStores is every vector store that this version knows.
+func vectorStores() []vectorStore {
+	return []vectorStore{
+		{
+			kind: env.Chroma, embedded: true,
+			source: chromaSource, describe: func(env.Vector) string { return "chroma" }, space: perCollection,
+			place: func(_ context.Context, v env.Vector) (string, error) { return resolve(v.Path), nil },
+		},
+		{
+			kind: env.Chroma, spools: true, writers: 2, batch: 8, records: 1000,
+			source: chromaHTTPSource, sink: chromaHTTPSink,
+			transform: func(v env.Vector, _ bool) vectorChange { return chromahttp.Transform(v.Chroma) },
+			compare:   func(v env.Vector) vectorCompare { return chromahttp.Compare(v.Chroma) },
+			describe:  func(v env.Vector) string { return chromahttp.Describe(v.Chroma) },
+			space:     func(v env.Vector, collection string) string { return chromahttp.IDSpace(v.Chroma, collection) },
+			place: func(ctx context.Context, v env.Vector) (string, error) {
+				return atHost(ctx, v.Chroma.Host, v.Chroma.Port, v.Chroma.Tenant, v.Chroma.Database), nil
+			},
+			disk: times(3),
+		},
+		{
+			kind: env.PGVector, transactional: true, writers: 3, batch: 4,
+			source: pgvectorSource, sink: pgvectorSink,
+			transform: func(v env.Vector, _ bool) vectorChange { return vectors.Transform(v.PG) },
+			compare:   func(v env.Vector) vectorCompare { return vectors.Compare(v.PG) },
+			describe:  func(v env.Vector) string { return vectorsText(v.PG) },
+			space:     oneSpace, place: pgvectorPlace, disk: pgvectorDisk,
+		},
+		{
+			kind: env.Qdrant, writers: 4, batch: 8, records: 1000,
+			source: qdrantSource, sink: qdrantSink,
+			transform: func(v env.Vector, mapIDs bool) vectorChange {
+				return qdrant.Transform(v.Qdrant, qdrant.Options{MapIDs: mapIDs})
+			},
+			compare:  func(v env.Vector) vectorCompare { return qdrant.Compare(v.Qdrant) },
+			describe: func(v env.Vector) string { return qdrant.Describe(v.Qdrant) },
+			space:    func(v env.Vector, collection string) string { return qdrant.IDSpace(v.Qdrant, collection) },
+			place: func(ctx context.Context, v env.Vector) (string, error) {
+				return atHost(ctx, v.Qdrant.Host, v.Qdrant.GRPCPort, qdrant.Fingerprint(v.Qdrant)), nil
+			},
+			disk: times(2),
+		},
+		{
+			kind: env.Pinecone, spools: true, writers: 4, batch: 4, records: 400,
+			source: pineconeSource, sink: pineconeSink,
+			transform: func(v env.Vector, _ bool) vectorChange { return pinecone.Transform(v.Pinecone) },
+			compare:   func(v env.Vector) vectorCompare { return pinecone.Compare(v.Pinecone) },
+			describe:  func(v env.Vector) string { return pinecone.Describe(v.Pinecone) },
+			space:     func(v env.Vector, collection string) string { return pinecone.IDSpace(v.Pinecone, collection) },
+			place: func(_ context.Context, v env.Vector) (string, error) {
+				p := v.Pinecone
+				return strings.Join([]string{p.Controller, p.APIKey.Reveal(), p.Index}, "\x00"), nil
+			},
+			disk: times(1),
+		},
+	}
+}
+
+// storeSide is one side's store as it is to be opened.
+type storeSide struct {
+	v       env.Vector
+	schema  string // DATABASE_SCHEMA
+	log     *slog.Logger
+	limits  pipeline.Limits
+	workers int
+	dim     int // of the embedding model, 0 when nobody said
+	ids     relationalIDs
+	// Of an embedded store: nobody writes to it, and where copies may be made.
+	stopped bool
+	private string
+	// Of a target.
+	replace, rowsHere bool
+	journal           pipeline.Journal
+}
+
+// storeOf finds the store of a side; false when this version does not know it.
+func storeOf(v env.Vector) (vectorStore, bool) {
+	all := vectorStores()
+	i := slices.IndexFunc(all, func(s vectorStore) bool {
+		return s.kind == v.Kind && (v.Kind != env.Chroma || s.embedded == (v.Chroma.Host == ""))
+	})
+	if i < 0 {
+		return vectorStore{}, false
+	}
+	return all[i], true
+}
+
+// supportedStores names what cannot be a source, or a target.
+func supportedStores(from, to env.Vector, told map[string]bool) []error {
+	var errs []error
+	if _, ok := storeOf(from); !ok && from.Kind != "" && !told["from VECTOR_DB"] {
+		errs = append(errs, fmt.Errorf("from: VECTOR_DB is %s, which this version does not read", from.Kind))
+	}
+	switch s, ok := storeOf(to); {
+	case to.Kind == "" || told["to VECTOR_DB"]:
+	case !ok:
+		errs = append(errs, fmt.Errorf("to: VECTOR_DB is %s, which this version does not write", to.Kind))
+	case s.sink == nil:
+		errs = append(errs, errors.New("to: VECTOR_DB is chroma without CHROMA_HTTP_HOST: a Chroma store inside a data folder can only be a source"))
+	}
+	return errs
+}
