@@ -210,23 +210,33 @@ func (l *lane[T]) Replay(ctx context.Context, lines []pipeline.Refusal) (pipelin
 		id := lines[0].Unit
 		b := pipeline.Batch[T]{Part: pipeline.Part{Unit: unitOf(id)}}
 		n := 0
+		was := map[string]string{} // the line's key by that of the record
 		for n < len(lines) && n < 500 && lines[n].Unit == id {
 			rec, err := l.decode(lines[n])
 			if err != nil {
 				return total, &pipeline.Error{Op: "reading a line for", Unit: id, Key: printable(lines[n].Key), Err: err, Exit: pipeline.ExitUsage,
 					Hint: "keep the line's form as status --quarantine prints it and change only the values"}
 			}
-			b.Records = append(b.Records, rec)
+			one := pipeline.Batch[T]{Part: b.Part, Records: []T{rec}}
+			pipeline.Apply(&one, l.transforms, (*pipeline.Meter)(nil).Unit(b.Part.Unit))
+			b.Refused = append(b.Refused, one.Refused...)
+			b.Changed = append(b.Changed, one.Changed...)
+			for _, r := range one.Records {
+				was[r.Key()] = lines[n].Key
+				b.Records = append(b.Records, r)
+			}
 			n++
 		}
 		lines = lines[n:]
-		pipeline.Apply(&b, l.transforms, (*pipeline.Meter)(nil).Unit(b.Part.Unit))
 		total.Refused = append(total.Refused, b.Refused...)
 		out, err := put.Put(ctx, b.Part.Unit, b.Records)
 		if err != nil {
 			return total, err
 		}
 		total.Add(out)
+		if err := l.settle(ctx, b, out, was); err != nil {
+			return total, err
+		}
 	}
 	return total, nil
 }

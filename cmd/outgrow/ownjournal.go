@@ -78,6 +78,30 @@ func (l *lane[T]) Empty(ctx context.Context, run pipeline.Run) error {
 	return l.journal.Mark(ctx, emptied, "yes")
 }
 
+// settle tells the lane's own journal what Put could not know: what the
+// transforms changed, and the lines whose records have another key by now.
+func (l *lane[T]) settle(ctx context.Context, b pipeline.Batch[T], out pipeline.Outcome, was map[string]string) error {
+	if !l.own {
+		return nil
+	}
+	for _, r := range out.Refused {
+		delete(was, r.Key)
+	}
+	changed := b.Changed
+	var old []string
+	for now, key := range was {
+		if now != key {
+			old = append(old, key)
+			changed = append(changed, pipeline.Change{Unit: b.Part.Unit.ID(), Key: key, Reason: pipeline.Replayed,
+				Before: pipeline.Digest(nil), After: pipeline.Digest(now), Note: "put in from the quarantine as " + printable(now)})
+		}
+	}
+	if err := l.journal.AddLines(ctx, nil, changed); err != nil {
+		return err
+	}
+	return l.journal.Release(ctx, b.Part.Unit.ID(), old)
+}
+
 // Moved compares the source's state with what it was at Begin.
 func (l *lane[T]) Moved(ctx context.Context) (bool, error) {
 	if _, ok := l.source.(pipeline.Identifier); !ok || l.began == (pipeline.Identity{}) {

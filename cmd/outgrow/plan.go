@@ -29,7 +29,7 @@ func (c *planCmd) Run(a *app) error {
 		return err
 	}
 	defer s.close()
-	p := &planning{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now(), tally: map[pipeline.Tally]int64{}, changes: map[pipeline.Tally]int64{}}
+	p := &planning{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now(), tally: map[pipeline.Tally]int64{}, changes: map[pipeline.Tally]int64{}, byID: map[pipeline.Tally]bool{}}
 	return p.run(a.ctx)
 }
 
@@ -45,7 +45,8 @@ type planning struct {
 	problems *os.File
 	tally    map[pipeline.Tally]int64
 	changes  map[pipeline.Tally]int64
-	shown    []pipeline.Refusal // the first of each kind
+	byID     map[pipeline.Tally]bool // kinds that were refused for their ids
+	shown    []pipeline.Refusal      // the first of each kind
 }
 
 // shownPerKind is how many problems of a kind are printed; all are in the file.
@@ -121,6 +122,9 @@ func (p *planning) refused(r pipeline.Refusal) {
 	defer p.mu.Unlock()
 	kind := pipeline.Tally{Unit: r.Unit, Reason: r.Reason}
 	p.tally[kind]++
+	if r.Column == "id" && unitOf(r.Unit).Lane == pipeline.Vectors {
+		p.byID[kind] = true
+	}
 	line, err := json.Marshal(r)
 	if err == nil {
 		_, _ = p.problems.Write(append(line, '\n'))
@@ -147,9 +151,13 @@ func (p *planning) changed(c pipeline.Change) {
 func (p *planning) fromProblems(path string) []pipeline.Finding {
 	var out []pipeline.Finding
 	for _, t := range tallies(p.tally) {
+		fix := "repair them in the source"
+		if store, _ := storeOf(p.to.Vector); store.mapsIDs && p.byID[pipeline.Tally{Unit: t.Unit, Reason: t.Reason}] {
+			fix = "say --id-conflicts=uuid5, which gives them ids that the target can hold, repair them in the source"
+		}
 		out = append(out, pipeline.Finding{Severity: pipeline.Accept, Reason: t.Reason, Unit: t.Unit, Count: t.Count,
 			Text: fmt.Sprintf("%s cannot be held by the target: %s; kept whole in the quarantine", plural(t.Count, "record"), t.Reason),
-			Fix:  "repair them in the source, or agree with --accept " + string(t.Reason) + "; all are listed in " + path})
+			Fix:  fix + ", or agree with --accept " + string(t.Reason) + "; all are listed in " + path})
 	}
 	for _, t := range tallies(p.changes) {
 		out = append(out, pipeline.Finding{Severity: pipeline.Note, Reason: t.Reason, Unit: t.Unit, Count: t.Count,

@@ -38,8 +38,9 @@ type vectorStore struct {
 	// transactional: it keeps its own journal.
 	transactional bool
 	// transform makes records that it can hold. mapIDs: ids that it cannot hold
-	// are mapped instead of refused.
+	// are mapped instead of refused, if it mapsIDs.
 	transform func(v env.Vector, mapIDs bool) vectorChange
+	mapsIDs   bool
 	compare   func(v env.Vector) vectorCompare
 	describe  func(v env.Vector) string
 	// space names the id space of a collection: two records of one space cannot
@@ -88,7 +89,7 @@ func vectorStores() []vectorStore {
 		},
 		{
 			kind: env.Qdrant, writers: 4, batch: 8, records: 1000,
-			source: qdrantSource, sink: qdrantSink,
+			source: qdrantSource, sink: qdrantSink, mapsIDs: true,
 			transform: func(v env.Vector, mapIDs bool) vectorChange {
 				return qdrant.Transform(v.Qdrant, qdrant.Options{MapIDs: mapIDs})
 			},

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"outgrow/pipeline"
+	qdrantsource "outgrow/source/qdrant"
+	"outgrow/testdata/servers"
+)
+
+// killed stops migrations of a lab that make makes at random moments, each
+// followed by the same command to the end, and compares what Qdrant then holds
+// with an undisturbed run's.
+func killed(t *testing.T, signal syscall.Signal, n int, migrate, verify []string, make func() (*lab, map[string]string)) {
+	t.Helper()
+	program(t)
+	l, vars := make()
+	began := time.Now()
+	l.wait(l.command(l.pair("migrate", migrate...)...)).exits(0)
+	length := time.Since(began)
+	want := fmt.Sprint(inQdrant(t, vars))
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 2))
+	t.Logf("an undisturbed run takes %v; seed %d", length.Round(time.Millisecond), seed)
+	early, stopped := 0, 0
+	for i := range n {
+		l, vars := make()
+		for range 1 + 2*(i%2) {
+			cmd := l.command(l.pair("migrate", migrate...)...)
+			after := time.Duration((float64(i) + random.Float64()) / float64(n) * float64(length))
+			r := l.signalled(cmd, signal, after)
+			switch {
+			case r.code == 0:
+			case r.code == -1 || r.code == 130:
+				stopped++
+			default:
+				t.Fatalf("migration %d ended with %d by itself:\n%s", i, r.code, r.both())
+			}
+			if signal == syscall.SIGINT && r.code != 0 {
+				r.exits(130)
+				if strings.Contains(r.err, "failed") {
+					t.Errorf("an interrupt reads as a failure:\n%s", r.err)
+				}
+			}
+			if !begunQdrant(t, vars) {
+				early++
+			}
+		}
+		l.wait(l.command(l.pair("migrate", migrate...)...)).exits(0)
+		l.equal(verify...)
+		if got := fmt.Sprint(inQdrant(t, vars)); got != want {
+			t.Errorf("migration %d: Qdrant holds %s, want %s", i, got, want)
+		}
+		if st := l.in("status", "--to", l.env).exits(0, "vectors complete"); strings.Contains(st.out, "not back yet") {
+			t.Errorf("migration %d: %s", i, st.out)
+		}
+	}
+	t.Logf("%d stops, %d before the first record", stopped, early)
+	if stopped < n/2 || early > (stopped+1)/2 {
+		t.Errorf("%d of %d migrations were stopped before their end, %d before the first record", stopped, n, early)
+	}
+}
+
+// begunQdrant reports whether any record is there. A collection that a killed
+// migration has not quite made cannot be listed.
+func begunQdrant(tb testing.TB, vars map[string]string) bool {
+	tb.Helper()
+	ctx := context.Background()
+	src, err := qdrantsource.Open(ctx, qdrantsource.Config{Store: qdrantConfig(tb, vars)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer src.Close()
+	units, err := src.Units(ctx)
+	return err == nil && slices.ContainsFunc(units, func(u pipeline.Unit) bool { n, err := src.Count(ctx, u); return err == nil && n > 0 })
+}
+
+// signalled runs a command to its end, which may be a signal's.
+func (l *lab) signalled(cmd *exec.Cmd, signal syscall.Signal, after time.Duration) result {
+	l.tb.Helper()
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	if err := cmd.Start(); err != nil {
+		l.tb.Fatal(err)
+	}
+	timer := time.AfterFunc(after, func() { _ = cmd.Process.Signal(signal) })
+	_ = cmd.Wait()
+	timer.Stop()
+	return result{l.tb, cmd.Args[1:], cmd.ProcessState.ExitCode(), out.String(), stderr.String()}
+}
+
+// slow keeps the vectors under way for some seconds.
+var slow = []string{"--rate", "300"}
+
+// SQLite and embedded Chroma to PostgreSQL and Qdrant, killed at any moment.
+func TestKillDefaultsToQdrant(t *testing.T) {
+	server := servers.Qdrant(t)
+	data := servers.DataDir(t)
+	before := tree(t, data)
+	source := (&lab{tb: t, from: data}).sourceCounts()
+	var last *lab
+	killed(t, syscall.SIGKILL, kills(t), slow, slow, func() (*lab, map[string]string) {
+		vars := qdrantVars(t, server, true)
+		last = newLab(t, data)
+		last.toQdrant(vars)
+		return last, vars
+	})
+	target := last.targetCounts()
+	for name, n := range source {
+		if target[name] != n {
+			t.Errorf("table %s: %d rows on the target, %d on the source", name, target[name], n)
+		}
+	}
+	unchanged(t, data, before)
+}
+
+// bigTable is a pgvector table with collections of several batches.
+func bigTable(tb testing.TB, rows int) string {
+	tb.Helper()
+	dsn := servers.PostgreSQL(tb)
+	do(tb, dsn, "CREATE TABLE document_chunk (id text PRIMARY KEY, vector vector(16), collection_name text NOT NULL, text text, vmetadata jsonb)",
+		fmt.Sprintf(`INSERT INTO document_chunk SELECT gen_random_uuid()::text, (SELECT array_agg(random() + 0.01 + 0 * (o.i + g))::real[] FROM generate_series(1, 16) g)::vector,
+			'file-' || lpad((i %% 7)::text, 8, '0') || '-0000-4000-8000-000000000000', 'text ' || i, jsonb_build_object('n', i, 'score', 3.0, 'name', 'x') FROM generate_series(1, %d) o(i)`, rows))
+	return dsn
+}
+
+func fromBigTable(t *testing.T, rows int, multitenancy bool) func() (*lab, map[string]string) {
+	server, dsn := servers.Qdrant(t), bigTable(t, rows)
+	return func() (*lab, map[string]string) {
+		vars := qdrantVars(t, server, multitenancy)
+		return switched(t, map[string]string{"PGVECTOR_DB_URL": dsn, "VECTOR_DB": "pgvector", "PGVECTOR_INITIALIZE_MAX_VECTOR_LENGTH": "16"}, vars), vars
+	}
+}
+
+var onlyVectors = []string{"--only", "vectors", "--rate", "3000", "--dim", "16"}
+
+// pgvector to Qdrant, killed at any moment.
+func TestKillPGVectorToQdrant(t *testing.T) {
+	killed(t, syscall.SIGKILL, kills(t), onlyVectors, onlyVectors, fromBigTable(t, 9000, false))
+}
+
+// An interrupt is an announced crash, with a journal of the command's own too.
+func TestInterruptPGVectorToQdrant(t *testing.T) {
+	killed(t, syscall.SIGINT, max(3, kills(t)/3), onlyVectors, onlyVectors, fromBigTable(t, 9000, true))
+}
+
+// --replace that was killed goes on as the same run: it deletes what was there
+// before, and never what it wrote itself.
+func TestKillReplace(t *testing.T) {
+	make := fromBigTable(t, 6000, true)
+	flags := append([]string{"--replace"}, onlyVectors...)
+	killed(t, syscall.SIGKILL, max(3, kills(t)/2), flags, onlyVectors, func() (*lab, map[string]string) {
+		l, vars := make()
+		putInQdrant(t, vars, "user-memory-8c1d9a90-0000-4000-8000-000000000001", "8c1d9a90-0000-4000-8000-00000000000a")
+		return l, vars
+	})
+}
+
+// One outgrow at a time: the second one is told so, and the first goes on.
+func TestLockedJournal(t *testing.T) {
+	l, vars := fromBigTable(t, 6000, true)()
+	cmd := l.command(l.pair("migrate", "--only", "vectors", "--dim", "16", "--rate", "1000")...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for !begunQdrant(t, vars) {
+		time.Sleep(20 * time.Millisecond)
+	}
+	l.in(l.pair("migrate", "--only", "vectors", "--dim", "16")...).exits(3, "another outgrow").nextStep()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	l.equal("--only", "vectors", "--dim", "16")
+}
