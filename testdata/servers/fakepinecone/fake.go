@@ -127,8 +127,8 @@ func (s *Server) set(f func(*faults)) {
 	f(&s.faults)
 }
 
-// Calls says how often a method of the data plane was called ("Fetch"), and
-// FetchedIDs by "Fetch ids".
+// Calls says how often a method of the data plane was called ("Fetch"), and for
+// "Fetch ids" how many ids were asked for.
 func (s *Server) Calls(method string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
