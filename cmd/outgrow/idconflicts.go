@@ -57,7 +57,13 @@ func (c *idConflicts) transform(u pipeline.Unit, v *pipeline.Vector) (*pipeline.
 // findConflicts looks for equal ids that the target cannot hold; nil when there
 // can be none.
 func (o *opener) findConflicts(from, to vectorStore, l *lane[*pipeline.Vector]) (*idConflicts, error) {
-	names := contested(l.units, func(n string) string { return from.space(o.from.Vector, n) }, func(n string) string { return to.space(o.to.Vector, n) })
+	source := func(name string) string {
+		if from.repeats {
+			return name
+		}
+		return from.space(o.from.Vector, name)
+	}
+	names := contested(l.units, source, func(name string) string { return to.space(o.to.Vector, name) })
 	if len(names) == 0 {
 		return nil, nil
 	}

@@ -83,7 +83,7 @@ func (s *session) vectorTarget(ctx context.Context, l *lane[*pipeline.Vector], t
 		l.journal = t.Journal()
 	}
 	l.replace = side.replace
-	l.transforms = []vectorChange{to.transform(s.to.Vector, s.idConflicts == mapIDs)}
+	l.transforms = []vectorChange{to.transform(s.to.Vector, dst, s.idConflicts == mapIDs)}
 	l.equal = to.compare(s.to.Vector)
 	return nil
 }

@@ -37,15 +37,17 @@ type vectorStore struct {
 	sink func(context.Context, storeSide) (vectorSink, fingerprint, error)
 	// transactional: it keeps its own journal.
 	transactional bool
-	// transform makes records that it can hold. mapIDs: ids that it cannot hold
+	// transform makes records that it, opened as dst, can hold. mapIDs: ids that it cannot hold
 	// are mapped instead of refused, if it mapsIDs.
-	transform func(v env.Vector, mapIDs bool) vectorChange
+	transform func(v env.Vector, dst vectorSink, mapIDs bool) vectorChange
 	mapsIDs   bool
 	compare   func(v env.Vector) vectorCompare
 	describe  func(v env.Vector) string
 	// space names the id space of a collection: two records of one space cannot
 	// have the same id.
 	space func(v env.Vector, collection string) string
+	// repeats: as a source it may hold an id twice all the same.
+	repeats bool
 	// place names server and layout: what has the same place is the same store.
 	// It may hold a host, so it is never shown or kept.
 	place func(ctx context.Context, v env.Vector) (string, error)
@@ -70,7 +72,7 @@ func vectorStores() []vectorStore {
 		{
 			kind: env.Chroma, spools: true, writers: 2, batch: 8, records: 1000,
 			source: chromaHTTPSource, sink: chromaHTTPSink,
-			transform: func(v env.Vector, _ bool) vectorChange { return chromahttp.Transform(v.Chroma) },
+			transform: func(v env.Vector, _ vectorSink, _ bool) vectorChange { return chromahttp.Transform(v.Chroma) },
 			compare:   func(v env.Vector) vectorCompare { return chromahttp.Compare(v.Chroma) },
 			describe:  func(v env.Vector) string { return chromahttp.Describe(v.Chroma) },
 			space:     func(v env.Vector, collection string) string { return chromahttp.IDSpace(v.Chroma, collection) },
@@ -82,7 +84,7 @@ func vectorStores() []vectorStore {
 		{
 			kind: env.PGVector, transactional: true, writers: 3, batch: 4,
 			source: pgvectorSource, sink: pgvectorSink,
-			transform: func(v env.Vector, _ bool) vectorChange { return vectors.Transform(v.PG) },
+			transform: func(v env.Vector, _ vectorSink, _ bool) vectorChange { return vectors.Transform(v.PG) },
 			compare:   func(v env.Vector) vectorCompare { return vectors.Compare(v.PG) },
 			describe:  func(v env.Vector) string { return vectorsText(v.PG) },
 			space:     oneSpace, place: pgvectorPlace, disk: pgvectorDisk,
@@ -90,7 +92,7 @@ func vectorStores() []vectorStore {
 		{
 			kind: env.Qdrant, writers: 4, batch: 8, records: 1000,
 			source: qdrantSource, sink: qdrantSink, mapsIDs: true,
-			transform: func(v env.Vector, mapIDs bool) vectorChange {
+			transform: func(v env.Vector, _ vectorSink, mapIDs bool) vectorChange {
 				return qdrant.Transform(v.Qdrant, qdrant.Options{MapIDs: mapIDs})
 			},
 			compare:  func(v env.Vector) vectorCompare { return qdrant.Compare(v.Qdrant) },
@@ -104,7 +106,7 @@ func vectorStores() []vectorStore {
 		{
 			kind: env.Pinecone, spools: true, writers: 4, batch: 4, records: 400,
 			source: pineconeSource, sink: pineconeSink,
-			transform: func(v env.Vector, _ bool) vectorChange { return pinecone.Transform(v.Pinecone) },
+			transform: func(v env.Vector, _ vectorSink, _ bool) vectorChange { return pinecone.Transform(v.Pinecone) },
 			compare:   func(v env.Vector) vectorCompare { return pinecone.Compare(v.Pinecone) },
 			describe:  func(v env.Vector) string { return pinecone.Describe(v.Pinecone) },
 			space:     func(v env.Vector, collection string) string { return pinecone.IDSpace(v.Pinecone, collection) },
