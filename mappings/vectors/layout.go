@@ -39,6 +39,7 @@ const RowsPerList = 50
 type PGLayout struct {
 	MaxLength int
 	HalfVec   bool
+	Crypto    bool   // text and metadata are encrypted
 	Method    string // of the vector index: IVFFlat or HNSW
 	M, Ef     int    // of HNSW
 	Lists     int    // of IVFFlat
@@ -47,7 +48,7 @@ type PGLayout struct {
 // PG gives the layout for a configuration. Without PGVECTOR_INDEX_METHOD it is
 // hnsw for halfvec and ivfflat otherwise.
 func PG(cfg env.PGVectorConfig) PGLayout {
-	l := PGLayout{MaxLength: cfg.MaxLength, HalfVec: cfg.HalfVec, Method: cfg.IndexMethod, M: cfg.HNSWM, Ef: cfg.HNSWEf, Lists: cfg.IVFFlatLists}
+	l := PGLayout{MaxLength: cfg.MaxLength, HalfVec: cfg.HalfVec, Crypto: cfg.PGCrypto, Method: cfg.IndexMethod, M: cfg.HNSWM, Ef: cfg.HNSWEf, Lists: cfg.IVFFlatLists}
 	if l.Method == "" {
 		l.Method = IVFFlat
 		if l.HalfVec {
@@ -72,10 +73,35 @@ func (l PGLayout) ColumnType() string { return fmt.Sprintf("%s(%d)", l.TypeName(
 // distance only: an index of another class is never used.
 func (l PGLayout) OpClass() string { return l.TypeName() + "_cosine_ops" }
 
+// TextType is the type of the column text.
+func (l PGLayout) TextType() string {
+	if l.Crypto {
+		return "bytea"
+	}
+	return "text"
+}
+
+// MetadataType is the type of the column vmetadata.
+func (l PGLayout) MetadataType() string {
+	if l.Crypto {
+		return "bytea"
+	}
+	return "jsonb"
+}
+
+// Indexes are the names of the secondary indexes that Open WebUI always makes:
+// encrypted text has none.
+func (l PGLayout) Indexes() []string {
+	if l.Crypto {
+		return []string{CollectionIndex}
+	}
+	return []string{CollectionIndex, TextIndex}
+}
+
 // CreateTable makes the table where it is missing, without secondary indexes.
 func (l PGLayout) CreateTable() string {
 	return "CREATE TABLE IF NOT EXISTS " + Table + " (id text NOT NULL, vector " + l.ColumnType() +
-		", collection_name text NOT NULL, text text, vmetadata jsonb, PRIMARY KEY (id))"
+		", collection_name text NOT NULL, text " + l.TextType() + ", vmetadata " + l.MetadataType() + ", PRIMARY KEY (id))"
 }
 
 // CreateIndex gives the statement for one of the three named indexes, "" for

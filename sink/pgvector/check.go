@@ -16,6 +16,7 @@ const (
 	Extension  pipeline.Reason = "pgvector-extension"
 	Dimension  pipeline.Reason = "vector-dimension"
 	Layout     pipeline.Reason = "pgvector-layout"
+	Crypto     pipeline.Reason = "pgcrypto"
 	InUse      pipeline.Reason = "in-use"
 	NoRows     pipeline.Reason = "no-rows"
 	HalfVector pipeline.Reason = "halfvec"
@@ -62,6 +63,13 @@ func (s *Sink) serverFindings(f facts) (out []pipeline.Finding) {
 	default:
 		out = append(out, pipeline.Finding{Severity: pipeline.Note, Reason: Extension, Text: "the extension vector " + f.available + " will be created"})
 	}
+	switch {
+	case !s.layout.Crypto || f.crypto:
+	case !f.hasCrypto:
+		out = append(out, pipeline.Finding{Severity: pipeline.Refuse, Reason: Crypto, Text: "the server does not have pgcrypto, which PGVECTOR_PGCRYPTO needs", Fix: "install PostgreSQL's contrib package on the database server"})
+	default:
+		out = append(out, pipeline.Finding{Severity: pipeline.Note, Reason: Crypto, Text: "the extension pgcrypto will be created"})
+	}
 	if f.encoding != "UTF8" {
 		out = append(out, pipeline.Finding{Severity: pipeline.Refuse, Reason: Layout, Text: "the database's encoding is " + f.encoding, Fix: "create it with ENCODING 'UTF8' TEMPLATE template0"})
 	}
@@ -97,10 +105,12 @@ func (s *Sink) layoutFindings(f facts) (out []pipeline.Finding) {
 	if !f.table {
 		return out
 	}
-	for name, want := range map[string]string{"id": "text", "collection_name": "text", "text": "text", "vmetadata": "jsonb"} {
+	for name, want := range map[string]string{"id": "text", "collection_name": "text", "text": l.TextType(), "vmetadata": l.MetadataType()} {
 		switch got := f.columns[name]; {
-		case got == "bytea" && (name == "text" || name == "vmetadata"):
-			refuse(Layout, "name another database: encrypted tables are not in this version of outgrow", "column %s of document_chunk is encrypted (PGVECTOR_PGCRYPTO)", name)
+		case got == "bytea" && want != got:
+			refuse(Layout, "set PGVECTOR_PGCRYPTO=true and PGVECTOR_PGCRYPTO_KEY if the table is to stay encrypted, or name another database", "column %s of document_chunk is encrypted, PGVECTOR_PGCRYPTO is not true", name)
+		case want == "bytea" && got != want:
+			refuse(Layout, "set PGVECTOR_PGCRYPTO=false, or name another database", "column %s of document_chunk is %s, not encrypted as PGVECTOR_PGCRYPTO asks for", name, orNone(got))
 		case got != want:
 			refuse(Layout, "name another database, or drop that table", "column %s of document_chunk is %s, not %s", name, orNone(got), want)
 		}

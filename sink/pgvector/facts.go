@@ -19,6 +19,8 @@ type facts struct {
 	available          string // version that the server could install, "" for none
 	mayExtend          bool   // this role may run CREATE EXTENSION vector
 	visible            bool   // the type is in the search path
+	crypto             bool   // the extension pgcrypto is in the database
+	hasCrypto          bool   // the server could install it
 
 	table   bool
 	mine    bool              // this role may alter it
@@ -40,7 +42,7 @@ const serverSQL = `SELECT current_database()::text, current_setting('server_enco
  (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
   OR (has_database_privilege(current_database(), 'CREATE') AND coalesce((SELECT bool_or(v.trusted OR NOT v.superuser)
    FROM pg_available_extension_versions v JOIN pg_available_extensions e ON e.name = v.name AND e.default_version = v.version WHERE v.name = 'vector'), false)),
- to_regtype('vector') IS NOT NULL`
+ to_regtype('vector') IS NOT NULL, EXISTS (SELECT FROM pg_extension WHERE extname = 'pgcrypto'), EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pgcrypto')`
 
 const columnsSQL = `SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), pg_has_role(c.relowner, 'USAGE'),
  coalesce((SELECT string_agg(k.attname, ',' ORDER BY k.attnum) FROM pg_index i JOIN pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = ANY (i.indkey)
@@ -58,7 +60,7 @@ const indexesSQL = `SELECT x.relname::text, pg_get_indexdef(i.indexrelid), m.amn
 func (s *Sink) look(ctx context.Context) (facts, error) {
 	const op = "looking at the target of the vectors"
 	f := facts{columns: map[string]string{}}
-	if err := s.pool.QueryRow(ctx, serverSQL).Scan(&f.database, &f.encoding, &f.mayCreate, &f.installed, &f.available, &f.mayExtend, &f.visible); err != nil {
+	if err := s.pool.QueryRow(ctx, serverSQL).Scan(&f.database, &f.encoding, &f.mayCreate, &f.installed, &f.available, &f.mayExtend, &f.visible, &f.crypto, &f.hasCrypto); err != nil {
 		return f, pg.Classify(op, err)
 	}
 	rows, err := s.pool.Query(ctx, columnsSQL, s.schema, vectors.Table)

@@ -36,7 +36,7 @@ func (s *Sink) takeIndexes(ctx context.Context, tx pgx.Tx, f facts, marks map[st
 			return err
 		}
 	}
-	for _, name := range []string{vectors.CollectionIndex, vectors.TextIndex} {
+	for _, name := range s.layout.Indexes() {
 		if !there[name] && marks[markPrefix+name] == "" {
 			if err := s.store.MarkTx(ctx, tx, markPrefix+name, s.layout.CreateIndex(name)); err != nil {
 				return err

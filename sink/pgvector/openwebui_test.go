@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"maps"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -181,9 +182,37 @@ func TestLayoutIsOpenWebUIs(t *testing.T) {
 				}
 			}
 			t.Logf("%d queries, %d of %d hits the same", len(want), same, found)
+			searched(t, openReader(t, reader.Config{PG: theirs.cfg}), lines(t, queries), want, c.exact)
 			if len(want) != 36 || found < 300 || same*10 < found*8 {
 				t.Errorf("%d queries, %d of %d hits the same", len(want), same, found)
 			}
 		})
+	}
+}
+
+// searched compares outgrow's own searches in their database with their
+// client's, and finds out the dimension that the padding hides.
+func searched(t *testing.T, r *reader.Source, queries, want []line, exact bool) {
+	t.Helper()
+	units, err := r.Units(t.Context())
+	if err != nil || len(units) != 12 {
+		t.Fatalf("%d units, %v", len(units), err)
+	}
+	for _, u := range units {
+		if u.Dim != 384 {
+			t.Errorf("%s has %d dimensions, not 384", u.Name, u.Dim)
+		}
+	}
+	for i, q := range queries {
+		hits, err := r.Search(t.Context(), pipeline.Unit{Lane: pipeline.Vectors, Name: q.Collection}, [][]float32{q.Vector}, 10, false)
+		if err != nil || len(hits) != 1 {
+			t.Fatalf("%d answers, %v", len(hits), err)
+		}
+		for k, h := range hits[0] {
+			if k >= len(want[i].Ids) || exact && h.ID != want[i].Ids[k] || math.Abs(h.Score-want[i].Scores[k]) > 1e-6 {
+				t.Errorf("query %d, hit %d: %+v, their client has %v %v", i, k, h, want[i].Ids, want[i].Scores)
+				break
+			}
+		}
 	}
 }

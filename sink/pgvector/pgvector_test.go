@@ -319,14 +319,6 @@ func TestTooLongIsNeverCutOff(t *testing.T) {
 
 func TestErrorsAreTheOperators(t *testing.T) {
 	cfg := config(servers.PostgreSQL(t), 8)
-	cfg.PG.PGCrypto = true
-	if _, err := Open(t.Context(), cfg); pipeline.ExitCode(err) != pipeline.ExitUsage {
-		t.Errorf("pgcrypto: %v", err)
-	}
-	if _, err := reader.Open(t.Context(), reader.Config{PG: cfg.PG}); pipeline.ExitCode(err) != pipeline.ExitUsage {
-		t.Errorf("pgcrypto: %v", err)
-	}
-	cfg.PG.PGCrypto = false
 	r := openReader(t, reader.Config{PG: cfg.PG})
 	if _, err := r.Units(t.Context()); pipeline.ExitCode(err) != pipeline.ExitEnvironment {
 		t.Errorf("no table: %v", err)

@@ -49,6 +49,9 @@ func (s *Sink) Put(ctx context.Context, unit pipeline.Unit, records []*pipeline.
 	return w.out, nil
 }
 
+// upsertSQL replaces a record of the same collection.
+const upsertSQL = " ON CONFLICT (id) DO UPDATE SET vector = excluded.vector, text = excluded.text, vmetadata = excluded.vmetadata WHERE d.collection_name = excluded.collection_name"
+
 var errElsewhere = errors.New("another collection holds the id")
 
 func (w *writer) upsert(ctx context.Context, tx pgx.Tx, v *pipeline.Vector) (bool, error) {
@@ -58,8 +61,11 @@ func (w *writer) upsert(ctx context.Context, tx pgx.Tx, v *pipeline.Vector) (boo
 		metadata = &m
 	}
 	err := pgx.BeginFunc(ctx, tx, func(sp pgx.Tx) error {
+		if w.layout.Crypto {
+			return w.encrypt(ctx, sp, []*pipeline.Vector{v}, upsertSQL)
+		}
 		tag, err := sp.Exec(ctx, "INSERT INTO "+w.table+" AS d ("+vectors.Columns+") VALUES ($1, $2::text::"+w.layout.ColumnType()+", $3, $4, $5::text::jsonb)"+
-			" ON CONFLICT (id) DO UPDATE SET vector = excluded.vector, text = excluded.text, vmetadata = excluded.vmetadata WHERE d.collection_name = excluded.collection_name",
+			upsertSQL,
 			v.ID, w.literal(v.Embedding), w.unit.Name, v.Text, metadata)
 		if err == nil && tag.RowsAffected() == 0 {
 			err = errElsewhere

@@ -64,10 +64,6 @@ var (
 
 // Open connects and changes nothing.
 func Open(ctx context.Context, cfg Config) (*Sink, error) {
-	if cfg.PG.PGCrypto {
-		return nil, pipeline.Usage("opening pgvector", errors.New("PGVECTOR_PGCRYPTO=true is not in this version of outgrow"),
-			"set PGVECTOR_PGCRYPTO=false on the target")
-	}
 	if cfg.Writers <= 0 {
 		cfg.Writers = 2
 	}
@@ -139,10 +135,18 @@ func (s *Sink) Prepare(ctx context.Context, u pipeline.Unit) error {
 			return err
 		}
 	}
+	if s.layout.Crypto {
+		if err := s.extendCrypto(ctx, f); err != nil {
+			return err
+		}
+	}
 	for _, finding := range s.layoutFindings(f) {
 		if finding.Severity == pipeline.Refuse {
 			return pipeline.Usage("preparing pgvector", errors.New(finding.Text), finding.Fix)
 		}
+	}
+	if err := s.sameKey(ctx, f); err != nil {
+		return err
 	}
 	if err := s.make(ctx, f); err != nil {
 		return pg.Classify("preparing "+vectors.Table, err)

@@ -62,7 +62,7 @@ func (w *writer) screen(ctx context.Context, tx pgx.Tx, records []*pipeline.Vect
 			w.refuse(v, column, reason, "%s", detail)
 			continue
 		}
-		if v.Text != nil && len(*v.Text) > longText {
+		if v.Text != nil && len(*v.Text) > longText && !w.layout.Crypto {
 			err := pgx.BeginFunc(ctx, tx, func(sp pgx.Tx) error {
 				_, err := sp.Exec(ctx, "SELECT to_tsvector('simple', $1::text) IS NULL", *v.Text)
 				return err
@@ -87,6 +87,9 @@ func (w *writer) put(ctx context.Context, tx pgx.Tx, records []*pipeline.Vector,
 		return nil
 	}
 	err := pgx.BeginFunc(ctx, tx, func(sp pgx.Tx) error {
+		if w.layout.Crypto {
+			return w.encrypt(ctx, sp, records, "")
+		}
 		_, err := sp.Conn().PgConn().CopyFrom(ctx, &stream{layout: w.layout, collection: w.unit.Name, records: records},
 			"COPY "+w.table+" ("+vectors.Columns+") FROM STDIN (FORMAT binary)")
 		return err
