@@ -147,11 +147,18 @@ class Matrix:
         compared = rules.Pair(a, b)
         rows = client.ask(do="snapshot", dump=folder / "dump", queries=self.queries, search=folder / "search", rows=500)["rows"]
         same = compared.dumps(self.work / f"{a.name}.dump", folder / "dump")
+        self.parity(folder, compared)
         searches = compared.searches(self.work / f"{a.name}.search", folder / "search")
         if searches != SEARCHES and not compared.problems:
             compared.problem(f"{searches} searches, not {SEARCHES}")
         notes = ", ".join(f"{v} {k}" for k, v in compared.notes.items() if v)
         return client, compared.problems, f"{same} of {rows} records; {notes}; {searches} of {SEARCHES} searches the same"
+
+    def parity(self, folder, compared):
+        """What outgrow's own searches on the target found, in collections as small as these, is exact."""
+        search = json.loads((folder / "b.outgrow/report.json").read_text())["verify"].get("search") or {}
+        if not search.get("searches") or search["recall"] != 1:
+            compared.problem(f"verify's searches: {str({k: v for k, v in search.items() if k != 'units'})[:300]}")
 
     def target(self, b, sources):
         """All pairs into one layout, one after the other."""

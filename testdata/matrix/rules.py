@@ -2,7 +2,7 @@
 
 The rules are what each store itself does, measured with Open WebUI's own clients:
 
-  qdrant     keeps the unit vector, not the length
+  qdrant     keeps the unit vector, not the length; a number may be one unit in the last place off
   pinecone   has no integers, keeps the text and the collection in the metadata
   chroma     gives back length times unit vector, one or two units in the last place off; its server parses JSON
              numbers up to one unit in the last place off
@@ -65,7 +65,7 @@ class Pair:
             x, y = want.get(name, "(absent)"), got.get(name, "(absent)")
             if type(x) is type(y) and x == y:
                 continue
-            if self.b.kind == "chroma-http" and type(x) is type(y) is float and abs(x - y) <= np.spacing(max(abs(x), abs(y))):
+            if self.b.kind in ("chroma-http", "qdrant") and type(x) is type(y) is float and abs(x - y) <= np.spacing(max(abs(x), abs(y))):
                 self.notes["floats 1 ulp off"] += 1
                 continue
             self.problem(f"metadata {name!r} of {key}: {x!r:.80} became {y!r:.80}")
