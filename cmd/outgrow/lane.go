@@ -70,7 +70,9 @@ type lane[T pipeline.Record] struct {
 	workers     int
 	rate        *pipeline.Limiter
 	began       pipeline.Identity // of the source
-	log         *slog.Logger
+	// now gives the source's identity anew where the source itself cannot.
+	now func(context.Context) (pipeline.Identity, error)
+	log *slog.Logger
 	// observe and then are those of the comparison; they may be nil.
 	observe func(pipeline.Unit, []T)
 	then    func(context.Context, pipeline.Unit) error

@@ -24,7 +24,7 @@ func (o *opener) openVectors(rows *sqlite.Source) error {
 		return err
 	}
 	side := storeSide{v: o.from.Vector, log: o.log, workers: l.workers, dim: o.flags.Dim, private: o.private(), ids: o.ids(), limits: o.vectorLimits(to)}
-	side.stopped = o.stopped
+	side.stopped, side.snapshot = o.stopped, from.snapshots
 	if rows != nil {
 		side.stopped = rows.Mode() != sqlite.Live
 	}
@@ -38,6 +38,9 @@ func (o *opener) openVectors(rows *sqlite.Source) error {
 		return err
 	}
 	l.source = src
+	if from.snapshots {
+		l.now = func(ctx context.Context) (pipeline.Identity, error) { return identityNow(ctx, from, side) }
+	}
 	if l.units, err = l.source.Units(o.ctx); err != nil {
 		return err
 	}
@@ -62,6 +65,21 @@ func (o *opener) openVectors(rows *sqlite.Source) error {
 	}
 	l.back = back
 	return nil
+}
+
+// identityNow looks at a source anew.
+func identityNow(ctx context.Context, from vectorStore, side storeSide) (pipeline.Identity, error) {
+	side.snapshot = false
+	src, err := from.source(ctx, side)
+	if err != nil {
+		return pipeline.Identity{}, err
+	}
+	defer src.Close()
+	i, ok := src.(pipeline.Identifier)
+	if !ok {
+		return pipeline.Identity{}, errors.ErrUnsupported
+	}
+	return i.Identity(ctx)
 }
 
 // vectorTarget opens the lane's sink, its journal and what makes records of it.

@@ -107,7 +107,11 @@ func (l *lane[T]) Moved(ctx context.Context) (bool, error) {
 	if _, ok := l.source.(pipeline.Identifier); !ok || l.began == (pipeline.Identity{}) {
 		return false, nil
 	}
-	now, err := l.Identity(ctx)
+	look := l.Identity
+	if l.now != nil {
+		look = l.now
+	}
+	now, err := look(ctx)
 	return now.State != l.began.State, err
 }
 

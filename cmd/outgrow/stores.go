@@ -53,6 +53,9 @@ type vectorStore struct {
 	place func(ctx context.Context, v env.Vector) (string, error)
 	// disk estimates the bytes that the records of a unit need at most.
 	disk func(v env.Vector, records, bytes int64) int64
+	// snapshots: its reader sees what was there when it was opened, and so does
+	// not see that the source has changed.
+	snapshots bool
 	// spools: its reader keeps lists on disk meanwhile.
 	spools bool
 	// Defaults of --writers, of --batch in MiB, and the records of a batch.
@@ -82,7 +85,7 @@ func vectorStores() []vectorStore {
 			disk: times(3),
 		},
 		{
-			kind: env.PGVector, transactional: true, writers: 3, batch: 4,
+			kind: env.PGVector, transactional: true, snapshots: true, writers: 3, batch: 4,
 			source: pgvectorSource, sink: pgvectorSink,
 			transform: func(v env.Vector, _ vectorSink, _ bool) vectorChange { return vectors.Transform(v.PG) },
 			compare:   func(v env.Vector) vectorCompare { return vectors.Compare(v.PG) },
@@ -128,6 +131,8 @@ type storeSide struct {
 	workers int
 	dim     int // of the embedding model, 0 when nobody said
 	ids     relationalIDs
+	// snapshot: a source is read as it was when it was opened, where it can.
+	snapshot bool
 	// Of an embedded store: nobody writes to it, and where copies may be made.
 	stopped bool
 	private string

@@ -223,14 +223,13 @@ func TestSwitchVectorStores(t *testing.T) {
 	only := []string{"--only", "vectors"}
 
 	l := switched(t, pgvector, shared)
-	dim := []string{"--only", "vectors", "--dim", "384"}
-	l.plan(dim...).exits(0, "674")
-	r := l.migrate(dim...).exits(0, "674 vectors")
+	l.plan(only...).exits(0, "674")
+	r := l.migrate(only...).exits(0, "674 vectors")
 	if !regexp.MustCompile(`(?m)^from  \S*old\.env   PostgreSQL · pgvector vector\(1536\), ivfflat: 45 collections, 674 vectors$`).MatchString(r.out) ||
 		!regexp.MustCompile(`(?m)^to    \S*new\.env   Qdrant `).MatchString(r.out) || strings.Contains(r.out, "\nkey ") {
 		t.Errorf("the first screen:\n%s", r.out)
 	}
-	l.equal(dim...)
+	l.equal(only...)
 	l.in("status", "--to", l.env).exits(0, "vectors complete").lacks("rows")
 	l.in("replay", "--to", l.env).exits(0, "0 records put in")
 
@@ -346,4 +345,49 @@ func TestRate(t *testing.T) {
 	if took := time.Since(began); took < 2*time.Second {
 		t.Errorf("60 vectors at 20 a second took %v", took)
 	}
+}
+
+// A source that was written to while it was copied is never called equal.
+func TestVectorsWrittenMeanwhile(t *testing.T) {
+	t.Parallel()
+	for _, from := range []string{"pgvector", "qdrant"} {
+		l, vars := fromBigTable(t, 4000, true)()
+		write := func() {
+			do(t, strings.TrimSuffix(strings.TrimPrefix(grep(readFile(t, l.from), "PGVECTOR_DB_URL="), "PGVECTOR_DB_URL='"), "'"),
+				"INSERT INTO document_chunk SELECT 'new', vector, collection_name, text, vmetadata FROM document_chunk LIMIT 1")
+		}
+		if from == "qdrant" {
+			first := vars
+			l.migrate("--only", "vectors").exits(0)
+			vars = qdrantVars(t, servers.Qdrant(t), false)
+			l = switched(t, first, vars)
+			write = func() {
+				putInQdrant(t, first, "user-memory-8c1d9a90-0000-4000-8000-000000000009", "8c1d9a90-0000-4000-8000-00000000000f")
+			}
+		}
+		cmd := l.command(l.pair("migrate", "--only", "vectors", "--rate", "1000")...)
+		var out strings.Builder
+		cmd.Stdout = &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for !begunQdrant(t, vars) {
+			time.Sleep(20 * time.Millisecond)
+		}
+		write()
+		_ = cmd.Wait()
+		if cmd.ProcessState.ExitCode() != 4 || !strings.Contains(out.String(), "written to since this migration began") {
+			t.Errorf("from %s: exit %d:\n%s", from, cmd.ProcessState.ExitCode(), out.String())
+		}
+	}
+}
+
+// grep gives the line that begins so.
+func grep(text, begin string) string {
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, begin) {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
 }
