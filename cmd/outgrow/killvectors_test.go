@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -180,4 +181,67 @@ func TestLockedJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.equal("--only", "vectors", "--dim", "16")
+}
+
+// A server that goes away for a moment is waited for; one that stays away is the
+// environment's, and the same command resumes.
+func TestQdrantGoesAway(t *testing.T) {
+	t.Parallel()
+	server := servers.StartQdrant(t)
+	dsn := bigTable(t, 6000)
+	vars := qdrantVars(t, server, true)
+	l := switched(t, map[string]string{"PGVECTOR_DB_URL": dsn, "VECTOR_DB": "pgvector", "PGVECTOR_INITIALIZE_MAX_VECTOR_LENGTH": "16"}, vars)
+	flags := []string{"--only", "vectors", "--rate", "1000"}
+	under := func(away func()) result {
+		cmd := l.command(l.pair("migrate", flags...)...)
+		var out, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		before := total(inQdrant(t, vars))
+		for deadline := time.Now().Add(time.Minute); !begunQdrant(t, vars) || total(inQdrant(t, vars)) <= before; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("nothing is written:\n%s%s", out.String(), stderr.String())
+			}
+		}
+		away()
+		_ = cmd.Wait()
+		return result{t, cmd.Args[1:], cmd.ProcessState.ExitCode(), out.String(), stderr.String()}
+	}
+	under(server.Kill).exits(3, "the vector index of ").nextStep()
+	server.Restart(t)
+	under(func() { server.Kill(); time.Sleep(time.Second); server.Restart(t) }).exits(0, "resumed")
+	l.equal("--only", "vectors")
+}
+
+// A key that the server refuses is the environment's, and is shown nowhere.
+func TestQdrantKey(t *testing.T) {
+	t.Parallel()
+	const key, wrong = "right-key-8a7f", "wrong-key-31bc"
+	server := servers.StartQdrant(t, "QDRANT__SERVICE__API_KEY="+key)
+	vars := qdrantVars(t, server, false)
+	vars["QDRANT_API_KEY"] = wrong
+	l := switched(t, map[string]string{"PGVECTOR_DB_URL": bigTable(t, 50), "VECTOR_DB": "pgvector", "PGVECTOR_INITIALIZE_MAX_VECTOR_LENGTH": "16"}, vars)
+	for _, command := range append([]string{"status"}, pairs...) {
+		args := l.pair(command, "--only", "vectors")
+		if command == "status" {
+			args = []string{"status", "--to", l.env}
+		}
+		if r := l.in(args...).exits(3, "QDRANT_API_KEY").nextStep(); strings.Contains(r.both(), wrong) {
+			t.Errorf("%s shows the key:\n%s", command, r.both())
+		}
+	}
+	l.environ = []string{"OUTGROW_TO_QDRANT_API_KEY=" + key}
+	for _, command := range pairs {
+		if r := l.in(l.pair(command, "--only", "vectors")...).exits(0); strings.Contains(r.both(), key) {
+			t.Errorf("%s shows the key:\n%s", command, r.both())
+		}
+	}
+	for name := range tree(t, strings.TrimSuffix(l.env, ".env")+".outgrow") {
+		path := strings.TrimSuffix(l.env, ".env") + ".outgrow/" + name
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && strings.Contains(readFile(t, path), key) {
+			t.Errorf("%s holds the key", name)
+		}
+	}
 }

@@ -104,10 +104,17 @@ var nothing = map[pipeline.Lane]string{pipeline.Rows: "nothing begun", pipeline.
 
 // missing sums up what was taken away: names while they are few, else counts.
 func missing(names []string) string {
+	kinds := map[string]string{"index": "index", "fk": "foreign key", "qdrant-index": "vector index"}
 	if len(names) <= 5 {
-		return strings.Join(names, ", ")
+		out := make([]string, len(names))
+		for i, n := range names {
+			out[i] = n
+			if name, ok := strings.CutPrefix(n, "qdrant-index:"); ok {
+				out[i] = "the vector index of " + name
+			}
+		}
+		return strings.Join(out, ", ")
 	}
-	kinds := map[string]string{"index": "index", "fk": "foreign key"}
 	count, rest := map[string]int64{}, []string{}
 	for _, n := range names {
 		kind, _, _ := strings.Cut(n, ":")
@@ -118,7 +125,7 @@ func missing(names []string) string {
 		count[kind]++
 	}
 	var out []string
-	for _, kind := range []string{"index", "fk"} {
+	for _, kind := range []string{"index", "fk", "qdrant-index"} {
 		if count[kind] > 0 {
 			out = append(out, plural(count[kind], kinds[kind]))
 		}
