@@ -23,7 +23,7 @@ const (
 	NoText pipeline.Reason = "no-text"
 	// Flattened: nulls, lists or objects in the metadata became what Open WebUI
 	// makes of them.
-	Flattened pipeline.Reason = "flattened"
+	Flattened = vectors.Flattened
 )
 
 // Transform makes records that a Chroma server can hold and Open WebUI can read

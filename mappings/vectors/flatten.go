@@ -3,6 +3,7 @@ package vectors
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -22,8 +23,10 @@ type Member struct {
 // last value counts, at the place of the first.
 func Members(raw json.RawMessage) ([]Member, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
-	if tok, err := d.Token(); err != nil || tok != json.Delim('{') {
-		return nil, fmt.Errorf("not a JSON object (%v)", err)
+	if tok, err := d.Token(); err != nil {
+		return nil, err
+	} else if tok != json.Delim('{') {
+		return nil, errors.New("not a JSON object")
 	}
 	var out []Member
 	at := map[string]int{}
@@ -47,7 +50,7 @@ func Members(raw json.RawMessage) ([]Member, error) {
 		return nil, err
 	}
 	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // the decoder gives io.EOF itself
-		return nil, fmt.Errorf("something follows the JSON object")
+		return nil, errors.New("something follows the JSON object")
 	}
 	return out, nil
 }

@@ -1,6 +1,10 @@
 package vectors
 
-import "testing"
+import (
+	"testing"
+
+	"outgrow/pipeline"
+)
 
 // The expected values are what Python 3.11 and Open WebUI 0.12.4's
 // process_metadata give for the same JSON.
@@ -39,5 +43,24 @@ func TestWithoutSurrogates(t *testing.T) {
 		if string(got) != want || (what == "") != (in == want) {
 			t.Errorf("%s gives %s (%q)", in, got, what)
 		}
+	}
+}
+
+func TestProcessed(t *testing.T) {
+	f, u := Processed(), pipeline.Unit{Lane: pipeline.Vectors, Name: "a"}
+	for in, want := range map[string]string{`{"a":[1],"pages":1}`: `{"a":"[1]"}`, `{"a":3.0}`: "", `"x"`: "", `{"a":NaN}`: ""} {
+		v := &pipeline.Vector{ID: "i", Metadata: []byte(in)}
+		out, changes, refusals := f(u, v)
+		if refusals != nil || (want == "") != (out == v && changes == nil) {
+			t.Errorf("%s: %+v, %+v", in, out, changes)
+			continue
+		}
+		if want != "" && (string(out.Metadata) != want || len(changes) != 1 || changes[0].After != pipeline.Digest(want) || string(v.Metadata) != in) {
+			t.Errorf("%s: %s, %+v", in, out.Metadata, changes)
+		}
+	}
+	v := &pipeline.Vector{ID: "i"}
+	if out, _, _ := f(u, v); out != v {
+		t.Error("no metadata is changed")
 	}
 }

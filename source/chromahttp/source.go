@@ -265,7 +265,7 @@ func (s *Source) Identity(ctx context.Context) (pipeline.Identity, error) {
 			return id, err
 		}
 		total += n
-		fmt.Fprintf(sum, "%s %s %d\n", l.ID, l.Name, n)
+		_, _ = fmt.Fprintf(sum, "%s %s %d\n", l.ID, l.Name, n)
 	}
 	id.State = fmt.Sprintf("%d collections, %d records, %x", len(all), total, sum.Sum(nil)[:8])
 	return id, nil
