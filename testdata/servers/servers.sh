@@ -18,7 +18,7 @@ PostgreSQL with pgvector runs in $dir
 The other real servers, all on 127.0.0.1 with free ports and data in a temporary folder D:
   PostgreSQL 15 (lz4)   apt install postgresql-15; OUTGROW_PG=15 $postgres start D
   PostgreSQL 18         OUTGROW_PG=18 $postgres start D
-  Chroma                pip install chromadb==1.5.9; chroma run --host 127.0.0.1 --port P --path D
+  Chroma 1.5            testdata/servers/chroma.sh start D (OUTGROW_INSTALL=1 installs it), stop D
   Qdrant 1.18           QDRANT__SERVICE__HOST=127.0.0.1 QDRANT__SERVICE__HTTP_PORT=P QDRANT__SERVICE__GRPC_PORT=G
                         QDRANT__TELEMETRY_DISABLED=true QDRANT__STORAGE__STORAGE_PATH=D/s QDRANT__STORAGE__SNAPSHOTS_PATH=D/n qdrant
   Milvus Lite 3.2       pip install milvus-lite==3.2.2; milvus-lite server --data-dir D --host 127.0.0.1 --port P
