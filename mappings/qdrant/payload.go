@@ -8,33 +8,9 @@ import (
 	"outgrow/pipeline"
 )
 
-// Encode makes the point of a record that [Refuses] nothing of. tenant is the
-// unit's name in multitenancy, else "".
-func Encode(v *pipeline.Vector, tenant string) (*pb.PointStruct, error) {
-	id, ok := ParseUUID(v.ID)
-	if !ok {
-		return nil, errors.New("the id is no UUID")
-	}
-	text, meta := pb.NewValueNull(), pb.NewValueNull()
-	if v.Text != nil {
-		text = pb.NewValueString(validText(*v.Text))
-	}
-	if v.Metadata != nil {
-		var err error
-		if meta, err = Value(v.Metadata); err != nil {
-			return nil, err
-		}
-	}
-	payload := map[string]*pb.Value{TextField: text, MetadataField: meta}
-	if tenant != "" {
-		payload[TenantField] = pb.NewValueString(tenant)
-	}
-	return &pb.PointStruct{Id: id.PB(), Payload: payload, Vectors: pb.NewVectorsDense(v.Embedding)}, nil
-}
-
 var errPayload = errors.New("the payload is not Open WebUI's: text is no string")
 
-// Decode is the reverse of [Encode]. On an error the record still has its id,
+// Decode is the reverse of [Upsert.Add]. On an error the record still has its id,
 // metadata and vector.
 func Decode(p *pb.RetrievedPoint) (*pipeline.Vector, error) {
 	id, ok := PointOf(p.GetId())

@@ -13,6 +13,7 @@ import (
 	pb "github.com/qdrant/go-client/qdrant"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"outgrow/mappings/env"
 	"outgrow/pipeline"
@@ -144,13 +145,59 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// added is the point that Upsert sends, and what else the request says.
+func added(t *testing.T, v *pipeline.Vector, tenant string) (*pb.PointStruct, error) {
+	t.Helper()
+	u := NewUpsert("coll", 10)
+	if err := u.Add(v, tenant); err != nil {
+		if u.Points() != 0 || u.Add(&pipeline.Vector{ID: someID}, "") != nil {
+			t.Error("the request is unusable after an error")
+		}
+		return nil, err
+	}
+	var req pb.UpsertPoints
+	if err := proto.Unmarshal(u.buf, &req); err != nil {
+		t.Fatal(err)
+	}
+	if req.GetCollectionName() != "coll" || !req.GetWait() || len(req.GetPoints()) != 1 || u.Points() != 1 || len(req.ProtoReflect().GetUnknown()) > 0 {
+		t.Errorf("%v", &req)
+	}
+	return req.GetPoints()[0], nil
+}
+
+// What is encoded by hand is what the generated code would encode.
+func TestWire(t *testing.T) {
+	for _, meta := range []string{`null`, `{}`, `{"a": 3, "b":3.0,"c":-0.0,"d":1e5,"f":9223372036854775807,"g":-9223372036854775808,"h":18446744073709551616}`,
+		`{"long":"` + strings.Repeat("é", 300) + `","a":[1,[],{"b":[null,true,false,""]},"\u05e9\n"],"":{}}`, `{"a":1,"a":2}`} {
+		text := "text"
+		want, err := Value([]byte(meta))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := added(t, &pipeline.Vector{ID: strings.ToUpper(someID), Text: &text, Metadata: []byte(meta), Embedding: []float32{1, -0.5, 0}}, "te nant")
+		if err != nil {
+			t.Errorf("%s: %v", meta, err)
+			continue
+		}
+		if whole := (&pb.PointStruct{Id: pb.NewIDUUID(someID), Vectors: pb.NewVectorsDense([]float32{1, -0.5, 0}), Payload: map[string]*pb.Value{
+			TextField: pb.NewValueString(text), MetadataField: want, TenantField: pb.NewValueString("te nant")}}); !proto.Equal(whole, got) {
+			t.Errorf("%v\nnot %v", got, whole)
+		}
+	}
+	for _, meta := range []string{"", "{", `{"a":1}x`, `{"a":[{"b":1e400}]}`} {
+		if got, err := added(t, &pipeline.Vector{ID: someID, Metadata: []byte(meta)}, ""); err == nil {
+			t.Errorf("%q became %v", meta, got)
+		}
+	}
+}
+
 func TestPayload(t *testing.T) {
 	text := "a\x00b"
 	for _, v := range []*pipeline.Vector{
 		{ID: "6a2f41a3-c54c-4ce8-98fd-0b0a1e5a0c11", Text: &text, Metadata: []byte(`{"a": 1}`), Embedding: []float32{1, 2}},
 		{ID: "6a2f41a3-c54c-4ce8-98fd-0b0a1e5a0c11", Embedding: []float32{0}},
 	} {
-		p, err := Encode(v, "tenant")
+		p, err := added(t, v, "tenant")
 		if err != nil || len(p.GetPayload()) != 3 || Tenant(p.GetPayload()) != "tenant" {
 			t.Fatalf("%v, %v", p, err)
 		}
@@ -159,7 +206,7 @@ func TestPayload(t *testing.T) {
 		if err != nil || fmt.Sprint(got.ID, got.Embedding, string(got.Metadata)) != fmt.Sprint(v.ID, v.Embedding, string(v.Metadata)) || (got.Text == nil) != (v.Text == nil) || (v.Text != nil && *got.Text != text) {
 			t.Errorf("%+v, %v", got, err)
 		}
-		if p, err = Encode(v, ""); err != nil || len(p.GetPayload()) != 2 {
+		if p, err = added(t, v, ""); err != nil || len(p.GetPayload()) != 2 {
 			t.Errorf("%v, %v", p, err)
 		}
 	}
@@ -169,7 +216,7 @@ func TestPayload(t *testing.T) {
 	if v, err := Decode(&pb.RetrievedPoint{Id: pb.NewIDNum(7)}); err != nil || v.ID != "7" || v.Text != nil || v.Metadata != nil || v.Embedding != nil {
 		t.Errorf("%+v, %v", v, err)
 	}
-	if _, err := Encode(&pipeline.Vector{ID: "42"}, ""); err == nil {
+	if _, err := added(t, &pipeline.Vector{ID: "42"}, ""); err == nil {
 		t.Error("an id that is no UUID")
 	}
 }

@@ -80,6 +80,9 @@ func Transform(_ env.QdrantConfig, o Options) pipeline.Transform[*pipeline.Vecto
 
 // cleaned makes an object that Qdrant can hold; a detail refuses it.
 func cleaned(raw json.RawMessage, change func(before, after json.RawMessage, reason pipeline.Reason, note string)) (json.RawMessage, string) {
+	if !json.Valid(raw) {
+		return raw, notObject
+	}
 	if !utf8.Valid(raw) {
 		clean := bytes.ToValidUTF8(raw, []byte("\uFFFD"))
 		change(raw, clean, vectors.Encoding, "bytes that are not UTF-8 replaced")
@@ -102,8 +105,11 @@ func cleaned(raw json.RawMessage, change func(before, after json.RawMessage, rea
 	return narrow, ""
 }
 
+const notObject = "the metadata is not a JSON object"
+
 // Refuses says why a collection of vectors of dim elements, 0 for any, cannot
-// hold a record at all; reason is "" when it can.
+// hold a record at all; reason is "" when it can. Whether metadata is valid JSON
+// shows when it is encoded.
 func Refuses(v *pipeline.Vector, dim int) (column string, reason pipeline.Reason, detail string) {
 	if _, ok := ParseUUID(v.ID); !ok {
 		return "id", IDNotUUID, "the id is no UUID, and Qdrant takes nothing else from Open WebUI"
@@ -122,8 +128,8 @@ func Refuses(v *pipeline.Vector, dim int) (column string, reason pipeline.Reason
 	if squared(v.Embedding) >= math.MaxFloat32 {
 		return "vector", pipeline.Invalid, "the vector is too long to be brought to unit length"
 	}
-	if m := v.Metadata; m != nil && (len(bytes.TrimSpace(m)) == 0 || bytes.TrimSpace(m)[0] != '{' || !json.Valid(m)) {
-		return "vmetadata", pipeline.Invalid, "the metadata is not a JSON object"
+	if m := bytes.TrimSpace(v.Metadata); v.Metadata != nil && (len(m) == 0 || m[0] != '{') {
+		return "vmetadata", pipeline.Invalid, notObject
 	}
 	return "", "", ""
 }

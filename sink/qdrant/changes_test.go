@@ -75,7 +75,7 @@ func TestWhatQdrantChanges(t *testing.T) {
 		if err := s.threshold(t.Context(), qdrant.Collection(cfg, u.Name), 1); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.green(t.Context(), qdrant.Collection(cfg, u.Name)); err != nil {
+		if err := s.green(t.Context(), qdrant.Collection(cfg, u.Name), func(string) {}); err != nil {
 			t.Fatal(err)
 		}
 		compare()

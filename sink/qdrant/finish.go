@@ -43,8 +43,7 @@ func (s *Sink) Finish(ctx context.Context, step func(string)) (pipeline.Outcome,
 		names = append(names, name)
 	}
 	for _, name := range names {
-		step("building the vector index of " + name)
-		if err := s.green(ctx, name); err != nil {
+		if err := s.green(ctx, name, step); err != nil {
 			return pipeline.Outcome{}, err
 		}
 		if err := s.cfg.Journal.Mark(ctx, markPrefix+name, ""); err != nil {
@@ -71,12 +70,20 @@ var errRed = errors.New("the collection is red: the server has failed on it")
 
 // green waits until nothing is left to be indexed. A grey collection waits for
 // a request to go on, as after a restart of the server.
-func (s *Sink) green(ctx context.Context, name string) error {
-	pause := 20 * time.Millisecond
+func (s *Sink) green(ctx context.Context, name string, step func(string)) error {
+	pause, said := 20*time.Millisecond, ""
 	for {
 		info, err := s.conn.Look(ctx, name)
 		if err != nil || info == nil {
 			return err
+		}
+		text := "building the vector index of " + name
+		if n := info.GetPointsCount(); n > 0 && info.GetIndexedVectorsCount() > 0 {
+			text += fmt.Sprintf(": %d %%", min(100*info.GetIndexedVectorsCount()/n, 100))
+		}
+		if text != said {
+			step(text)
+			said = text
 		}
 		switch info.GetStatus() {
 		case pb.CollectionStatus_Green:

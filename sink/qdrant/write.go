@@ -142,27 +142,30 @@ func (t *target) chunks(records []*pipeline.Vector) (out [][]*pipeline.Vector) {
 // put sends one request. When the server finds fault with what it holds the
 // records at fault are found by halving.
 func (w *writer) put(ctx context.Context, records []*pipeline.Vector) error {
-	points := make([]*pb.PointStruct, 0, len(records))
+	size := 0
+	for _, v := range records {
+		size += v.Size() + v.Size()/8
+	}
+	req := qdrant.NewUpsert(w.target.name, size)
 	sent := records[:0:0]
 	tenant := w.tenant(w.unit.Name)
 	for _, v := range records {
-		p, err := qdrant.Encode(v, tenant)
-		if err != nil {
+		if err := req.Add(v, tenant); err != nil {
 			w.refuse(v, "vmetadata", pipeline.Invalid, err.Error())
 			continue
 		}
-		points, sent = append(points, p), append(sent, v)
+		sent = append(sent, v)
 	}
-	if len(points) == 0 {
+	if len(sent) == 0 {
 		return nil
 	}
-	reply, err := w.conn.Points.Upsert(ctx, &pb.UpsertPoints{CollectionName: w.target.name, Wait: new(true), Points: points})
+	reply, err := w.conn.Upsert(ctx, req)
 	switch code := qdrant.Code(err); {
 	case err == nil && reply.GetResult().GetStatus() != pb.UpdateStatus_Completed:
 		return pipeline.Transient(fmt.Errorf("writing to %s: the server has only %v", w.target.name, reply.GetResult().GetStatus()))
 	case err == nil:
 		w.mu.Lock()
-		w.out.Written += len(points)
+		w.out.Written += len(sent)
 		w.mu.Unlock()
 		return nil
 	case code != codes.InvalidArgument && code != codes.OutOfRange:

@@ -32,6 +32,7 @@ func Qdrant(tb testing.TB) *QdrantServer {
 	tb.Helper()
 	sharedQdrant.once.Do(func() {
 		s := &QdrantServer{script: filepath.Join(testdata(tb), "servers", "qdrant.sh")}
+		//nolint:usetesting // it outlives the test that asks first
 		if s.dir, sharedQdrant.err = os.MkdirTemp("", "outgrow-qdrant."); sharedQdrant.err == nil {
 			sharedQdrant.err = s.run("serve")
 		}
