@@ -108,18 +108,22 @@ func (p *parity) sum() *parityReport {
 }
 
 // say prints one line in all, and one for each collection that does not answer
-// as it should.
-func (r *parityReport) say(a *app) {
+// as it should, show of them at most.
+func (r *parityReport) say(a *app, show int) {
 	if r.Skipped != "" {
 		a.say("search  not compared: %s", r.Skipped)
 		return
 	}
 	a.say("search  %s in %s: recall@10 %.3f, lowest %.3f; scores within %.1e of the exact ones", plural(int64(r.Searches), "search"), plural(int64(len(r.Units)), "collection"),
 		r.Recall, r.Lowest, r.ScoreDifference)
-	low := false
+	low, said := false, 0
 	for i := range r.Units {
 		u := &r.Units[i]
 		if !u.Low(r.MinRecall) {
+			continue
+		}
+		low = low || u.Fault == ""
+		if said++; said > show {
 			continue
 		}
 		switch {
@@ -130,7 +134,9 @@ func (r *parityReport) say(a *app) {
 		default:
 			a.say("search  %s: recall@10 is %.3f, below %g; %s has no exact search that would tell the index from the records", u.Unit, u.Recall, r.MinRecall, r.Index)
 		}
-		low = low || u.Fault == ""
+	}
+	if said > show {
+		a.say("search  and %s more like that; all are in the report", plural(int64(said-show), "collection"))
 	}
 	if low {
 		a.say("index   %s: build it with higher parameters, or accept what it finds with --min-recall", r.Index)

@@ -164,7 +164,7 @@ func (v *verification) print(units []pipeline.UnitDiff, search *parityReport, eq
 		}
 	}
 	if search != nil {
-		search.say(v.app)
+		search.say(v.app, v.show)
 	}
 	switch {
 	case equal && search != nil && !search.OK:

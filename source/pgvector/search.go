@@ -13,12 +13,21 @@ import (
 // Search asks as Open WebUI does: by cosine distance within the collection,
 // with the iterative scan that its variables ask for where pgvector 0.8 has
 // one, the query padded or cut off to the column's width, the hits put in order
-// again; the score is (2 - distance) / 2. exact forbids the server its index.
+// again; the score is (2 - distance) / 2. exact orders by an expression that no
+// index has.
 func (s *Source) Search(ctx context.Context, u pipeline.Unit, queries [][]float32, k int, exact bool) ([][]pipeline.Hit, error) {
 	out := make([][]pipeline.Hit, len(queries))
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		setting := "SET LOCAL enable_indexscan = off"
-		if !exact {
+		// A plan made for any query would be kept for the next one; Open WebUI has
+		// the server plan each.
+		if _, err := tx.Exec(ctx, "SET LOCAL plan_cache_mode = force_custom_plan"); err != nil {
+			return err
+		}
+		distance := "vector <=> $1::text::" + s.layout.ColumnType()
+		setting, order := "", distance
+		if exact {
+			order = "(" + distance + ") + 0"
+		} else {
 			var version string
 			if err := tx.QueryRow(ctx, "SELECT coalesce((SELECT extversion FROM pg_extension WHERE extname = 'vector'), '')").Scan(&version); err != nil {
 				return err
@@ -30,9 +39,8 @@ func (s *Source) Search(ctx context.Context, u pipeline.Unit, queries [][]float3
 				return err
 			}
 		}
-		kind := s.layout.ColumnType()
-		sql := "SELECT id, distance FROM (SELECT id, vector <=> $1::text::" + kind + " AS distance FROM " + s.table +
-			" WHERE collection_name = $2 ORDER BY vector <=> $1::text::" + kind + " LIMIT $3) AS hits ORDER BY distance"
+		sql := "SELECT id, distance FROM (SELECT id, " + distance + " AS distance FROM " + s.table +
+			" WHERE collection_name = $2 ORDER BY " + order + " LIMIT $3) AS hits ORDER BY distance"
 		for i, v := range queries {
 			rows, err := tx.Query(ctx, sql, s.literal(v), u.Name, k)
 			if err != nil {
