@@ -62,6 +62,7 @@ func (t *idTable) add(ctx context.Context, name string, ids iter.Seq2[string, er
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+	//nolint:sqlclosecheck // closed below; the linter does not follow a range over a function.
 	st, err := tx.PrepareContext(ctx, "INSERT INTO k (id, name) VALUES (CAST(? AS BLOB), ?)")
 	if err != nil {
 		return err

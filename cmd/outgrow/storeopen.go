@@ -1,21 +1,26 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"outgrow/mappings/env"
+	"outgrow/mappings/milvus"
 	"outgrow/mappings/pg"
 	"outgrow/source/chroma"
 
 	chromahttpsink "outgrow/sink/chromahttp"
+	milvussink "outgrow/sink/milvus"
 	pgvectorsink "outgrow/sink/pgvector"
 	pineconesink "outgrow/sink/pinecone"
 	qdrantsink "outgrow/sink/qdrant"
 	chromahttpsource "outgrow/source/chromahttp"
+	milvussource "outgrow/source/milvus"
 	pgvectorsource "outgrow/source/pgvector"
 	pineconesource "outgrow/source/pinecone"
 	qdrantsource "outgrow/source/qdrant"
@@ -66,6 +71,39 @@ func qdrantSource(ctx context.Context, s storeSide) (vectorSource, error) {
 
 func qdrantSink(ctx context.Context, s storeSide) (vectorSink, fingerprint, error) {
 	return opened(qdrantsink.Open(ctx, qdrantsink.Config{Store: s.v.Qdrant, Log: s.log, Writers: s.workers, Journal: s.journal}))
+}
+
+func milvusSource(ctx context.Context, s storeSide) (vectorSource, error) {
+	return milvussource.Open(ctx, milvussource.Config{Store: s.v.Milvus, Log: s.log, Limits: s.limits, Readers: s.workers + 1, IDs: milvus.IDs(s.ids)})
+}
+
+func milvusSink(ctx context.Context, s storeSide) (vectorSink, fingerprint, error) {
+	return opened(milvussink.Open(ctx, milvussink.Config{Store: s.v.Milvus, Log: s.log, Writers: s.workers, Journal: s.journal}))
+}
+
+// milvusTransform depends on the server's layout, which it tells when it is
+// opened.
+func milvusTransform(v env.Vector, dst vectorSink, mapIDs bool) vectorChange {
+	o := milvus.Options{MapIDs: mapIDs}
+	if s, ok := dst.(*milvussink.Sink); ok {
+		o.Layout = s.Layout()
+	}
+	return milvus.Transform(v.Milvus, o)
+}
+
+func milvusPlace(ctx context.Context, v env.Vector) (string, error) {
+	host, port, err := net.SplitHostPort(v.Milvus.Address)
+	if err != nil {
+		return "", err
+	}
+	prefix, n := "", 0
+	if v.Milvus.Multitenancy {
+		prefix = v.Milvus.Prefix
+	}
+	if n, err = strconv.Atoi(port); err != nil {
+		return "", err
+	}
+	return atHost(ctx, host, n, cmp.Or(v.Milvus.Database, "default"), strconv.FormatBool(v.Milvus.Multitenancy), prefix), nil
 }
 
 func pineconeSource(ctx context.Context, s storeSide) (vectorSource, error) {

@@ -10,6 +10,7 @@ import (
 
 	"outgrow/mappings/chromahttp"
 	"outgrow/mappings/env"
+	"outgrow/mappings/milvus"
 	"outgrow/mappings/pinecone"
 	"outgrow/mappings/qdrant"
 	"outgrow/mappings/vectors"
@@ -105,6 +106,16 @@ func vectorStores() []vectorStore {
 				return atHost(ctx, v.Qdrant.Host, v.Qdrant.GRPCPort, qdrant.Fingerprint(v.Qdrant)), nil
 			},
 			disk: times(2),
+		},
+		{
+			kind: env.Milvus, writers: 3, batch: 8, records: 1000,
+			source: milvusSource, sink: milvusSink, mapsIDs: true, repeats: true,
+			transform: milvusTransform,
+			compare:   func(v env.Vector) vectorCompare { return milvus.Compare(v.Milvus) },
+			describe:  func(v env.Vector) string { return milvus.Describe(v.Milvus) },
+			space:     func(v env.Vector, collection string) string { return milvus.IDSpace(v.Milvus, collection) },
+			place:     milvusPlace,
+			disk:      times(3),
 		},
 		{
 			kind: env.Pinecone, spools: true, writers: 4, batch: 4, records: 400,

@@ -23,6 +23,8 @@ func storesOf() map[string]env.Vector {
 		"pgvector":        {Kind: env.PGVector, PG: env.PGVectorConfig{MaxLength: 1536}},
 		"qdrant":          {Kind: env.Qdrant, Qdrant: env.QdrantConfig{URI: "http://q:6333", Host: "q", GRPCPort: 6334, Prefix: "open-webui"}},
 		"qdrant shared":   {Kind: env.Qdrant, Qdrant: env.QdrantConfig{URI: "http://q:6333", Host: "q", GRPCPort: 6334, Prefix: "open-webui", Multitenancy: true}},
+		"milvus":          {Kind: env.Milvus, Milvus: env.MilvusConfig{Address: "m:19530", Database: "default"}},
+		"milvus shared":   {Kind: env.Milvus, Milvus: env.MilvusConfig{Address: "m:19530", Database: "default", Prefix: "open_webui", Multitenancy: true}},
 		"pinecone":        {Kind: env.Pinecone, Pinecone: env.PineconeConfig{Index: "i", Dimension: 1536, Metric: "cosine"}},
 	}
 }
@@ -154,8 +156,9 @@ func TestFindConflicts(t *testing.T) {
 		return s, keys
 	}
 	for to, want := range map[string][]string{
-		"chroma http": nil, "qdrant": nil,
+		"chroma http": nil, "qdrant": nil, "milvus": nil,
 		"qdrant shared": {"b 2"}, // file-x is of another class
+		"milvus shared": {"b 2"},
 		"pgvector":      {"b 2", "file-x ", "file-x 2", "file-x \xff\x00"},
 		"pinecone":      {"b 2", "file-x ", "file-x 2", "file-x \xff\x00"},
 	} {
