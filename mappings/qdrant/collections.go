@@ -3,6 +3,7 @@ package qdrant
 import (
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -138,10 +139,14 @@ type Share struct {
 }
 
 // Shares lists the tenants of a shared collection with their exact counts, by
-// name.
+// name. Where strict mode forbids the question (max_query_limit) it reads the
+// tenant of every point instead.
 func (c *Conn) Shares(ctx context.Context, physical string) ([]Share, error) {
 	for limit := uint64(10_000); ; limit *= 10 {
 		reply, err := c.Points.Facet(ctx, &pb.FacetCounts{CollectionName: physical, Key: TenantField, Limit: &limit, Exact: new(true)})
+		if Forbidden(err) {
+			return c.counted(ctx, physical)
+		}
 		if err != nil {
 			return nil, Classify("listing the tenants of "+physical, err)
 		}
@@ -159,11 +164,64 @@ func (c *Conn) Shares(ctx context.Context, physical string) ([]Share, error) {
 	}
 }
 
-// Count counts exactly; filter may be nil.
+// counted is Shares by reading.
+func (c *Conn) counted(ctx context.Context, physical string) ([]Share, error) {
+	count := map[string]int64{}
+	err := c.scroll(ctx, physical, nil, pb.NewWithPayloadInclude(TenantField), func(p *pb.RetrievedPoint) {
+		if _, ok := p.GetPayload()[TenantField]; ok {
+			count[Tenant(p.GetPayload())]++
+		}
+	})
+	if err != nil {
+		return nil, Classify("listing the tenants of "+physical, err)
+	}
+	out := make([]Share, 0, len(count))
+	for _, name := range slices.Sorted(maps.Keys(count)) {
+		out = append(out, Share{name, count[name]})
+	}
+	return out, nil
+}
+
+// Count counts exactly; filter may be nil. Where strict mode forbids the
+// question (search_allow_exact) it lists the ids instead. A collection that is
+// not there has no records.
 func (c *Conn) Count(ctx context.Context, physical string, filter *pb.Filter) (int64, error) {
 	reply, err := c.Points.Count(ctx, &pb.CountPoints{CollectionName: physical, Filter: filter, Exact: new(true)})
+	n := int64(reply.GetResult().GetCount())
+	if Forbidden(err) {
+		n = 0
+		err = c.scroll(ctx, physical, filter, pb.NewWithPayload(false), func(*pb.RetrievedPoint) { n++ })
+	}
 	if Code(err) == codes.NotFound {
 		return 0, nil
 	}
-	return int64(reply.GetResult().GetCount()), Classify("counting "+physical, err)
+	return n, Classify("counting "+physical, err)
+}
+
+// Page is how many points Open WebUI itself asks for at once: strict mode, where
+// it is on, allows that.
+const Page = 1000
+
+// scroll reads a collection without its vectors.
+func (c *Conn) scroll(ctx context.Context, physical string, filter *pb.Filter, payload *pb.WithPayloadSelector, each func(*pb.RetrievedPoint)) error {
+	req := &pb.ScrollPoints{CollectionName: physical, Filter: filter, Limit: new(uint32(Page)), WithPayload: payload}
+	for {
+		reply, err := c.Points.Scroll(ctx, req)
+		if err != nil {
+			return err
+		}
+		for _, p := range reply.GetResult() {
+			each(p)
+		}
+		if req.Offset = reply.GetNextPageOffset(); req.Offset == nil {
+			return nil
+		}
+	}
+}
+
+// Forbidden reports whether an error may be strict mode's, which says no to a
+// question that is otherwise right.
+func Forbidden(err error) bool {
+	code := Code(err)
+	return code == codes.InvalidArgument || code == codes.PermissionDenied
 }

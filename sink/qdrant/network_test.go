@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -31,6 +32,7 @@ import (
 	"outgrow/mappings/qdrant"
 	"outgrow/pipeline"
 	"outgrow/pipeline/pipetest"
+	reader "outgrow/source/qdrant"
 	"outgrow/testdata/servers"
 )
 
@@ -236,6 +238,72 @@ func TestStrictMode(t *testing.T) {
 	if out, err := s.write(t.Context(), e.Unit, e.Records); err != nil || out.Written != 100 {
 		t.Errorf("%+v, %v", out, err)
 	}
+}
+
+// What the server says no to for every record is no fault of the records: none
+// is refused. Here somebody has made the collection anew, of another size.
+func TestAllDenied(t *testing.T) {
+	cfg := store(t, false)
+	e := corpus(80, 4, 1)[0]
+	s := open(t, Config{Store: cfg})
+	if err := s.Prepare(t.Context(), e.Unit); err != nil {
+		t.Fatal(err)
+	}
+	name := qdrant.Collection(cfg, e.Unit.Name)
+	if _, err := s.conn.Collections.Delete(t.Context(), &pb.DeleteCollection{CollectionName: name}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.conn.Collections.Create(t.Context(), qdrant.Create(cfg, name, 7)); err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.write(t.Context(), e.Unit, e.Records)
+	if pipeline.ExitCode(err) != pipeline.ExitEnvironment || out.Written+len(out.Refused) > 0 {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
+
+// With strict mode's limit of hits a question, at the 1000 that Open WebUI itself
+// asks for, everything is read.
+func TestStrictModeOfASource(t *testing.T) {
+	both(t, func(t *testing.T, multitenancy bool) {
+		cfg := store(t, multitenancy)
+		content := corpus(5000, 4, 3)
+		fill(t, cfg, content)
+		conn, err := qdrant.Dial(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		before := names(t, cfg)
+		for _, name := range physical(t, cfg) {
+			if _, err := conn.Collections.Update(t.Context(), &pb.UpdateCollection{CollectionName: name, StrictModeConfig: &pb.StrictModeConfig{Enabled: new(true),
+				MaxQueryLimit: new(uint32(1000)), SearchAllowExact: new(false), UnindexedFilteringRetrieve: new(false)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := names(t, cfg); !slices.Equal(got, before) || len(got) != 4 {
+			t.Errorf("%q, not %q", got, before)
+		}
+		verify(t, pipetest.NewMemory(pipeline.Limits{Records: 700}, content...), cfg, nil)
+		r := openReader(t, reader.Config{Store: cfg})
+		seen := 0
+		for b, err := range r.Read(t.Context(), pipeline.Part{Unit: content[0].Unit}, "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen += len(b.Records)
+		}
+		if seen != len(content[0].Records) {
+			t.Errorf("%d records of %d", seen, len(content[0].Records))
+		}
+		query := [][]float32{content[0].Records[0].Embedding}
+		if _, err := r.Search(t.Context(), content[0].Unit, query, 10, true); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("an exact search: %v", err)
+		}
+		if hits, err := r.Search(t.Context(), content[0].Unit, query, 10, false); err != nil || len(hits[0]) != 10 || hits[0][0].ID != content[0].Records[0].ID {
+			t.Errorf("%v, %v", hits, err)
+		}
+	})
 }
 
 // A wrong key ends with exit code 3 and is never shown; the right one works,

@@ -60,6 +60,10 @@ func (s *Sink) write(ctx context.Context, u pipeline.Unit, records []*pipeline.V
 	if err := g.Wait(); err != nil {
 		return out, err
 	}
+	if len(kept) > 1 && len(w.denied) == len(kept) {
+		// It is not the records: every one of them would be put aside for nothing.
+		return out, pipeline.Environment("writing to "+t.name, w.denied[0], "look at the strict mode and the limits of the collection")
+	}
 	slices.SortFunc(w.out.Refused, func(a, b pipeline.Refusal) int { return compare(a.Key, b.Key) })
 	return w.out, nil
 }
@@ -80,8 +84,9 @@ type writer struct {
 	unit   pipeline.Unit
 	target *target
 
-	mu  sync.Mutex
-	out pipeline.Outcome
+	mu     sync.Mutex
+	out    pipeline.Outcome
+	denied []error // by the server, a record each
 }
 
 func (w *writer) refuse(v *pipeline.Vector, column string, reason pipeline.Reason, detail string) {
@@ -176,6 +181,9 @@ func (w *writer) put(ctx context.Context, records []*pipeline.Vector) error {
 			reason = pipeline.TooLong
 		}
 		w.refuse(sent[0], "", reason, "Qdrant refuses it: "+err.Error())
+		w.mu.Lock()
+		w.denied = append(w.denied, err)
+		w.mu.Unlock()
 		return nil
 	}
 	half := len(sent) / 2

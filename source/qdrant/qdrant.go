@@ -163,7 +163,7 @@ func (s *Source) Count(ctx context.Context, u pipeline.Unit) (int64, error) {
 // Keys lists a collection's ids.
 func (s *Source) Keys(ctx context.Context, u pipeline.Unit) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		req := &pb.ScrollPoints{CollectionName: s.collection(u), Filter: s.filter(u), Limit: new(uint32(1000)), WithPayload: pb.NewWithPayload(false)}
+		req := &pb.ScrollPoints{CollectionName: s.collection(u), Filter: s.filter(u), Limit: new(uint32(qdrant.Page)), WithPayload: pb.NewWithPayload(false)}
 		for {
 			reply, err := s.conn.Points.Scroll(ctx, req)
 			if qdrant.Code(err) == codes.NotFound {

@@ -27,7 +27,7 @@ func point(c pipeline.Cursor) (qdrant.Point, error) {
 // in memory twice.
 const (
 	firstPage = 64
-	mostPage  = 1000
+	mostPage  = qdrant.Page
 	pageBytes = 4 << 20
 )
 

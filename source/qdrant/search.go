@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	pb "github.com/qdrant/go-client/qdrant"
-	"google.golang.org/grpc/codes"
 
 	"outgrow/mappings/qdrant"
 	"outgrow/pipeline"
@@ -32,8 +31,11 @@ func (s *Source) Search(ctx context.Context, u pipeline.Unit, queries [][]float3
 		}
 		queries = queries[n:]
 		reply, err := s.conn.Points.QueryBatch(ctx, req)
-		if exact && qdrant.Code(err) == codes.PermissionDenied { // strict mode
-			return nil, fmt.Errorf("searching %s exactly: %w", u.ID(), errors.ErrUnsupported)
+		if exact && qdrant.Forbidden(err) {
+			info, lerr := s.conn.Look(ctx, s.collection(u))
+			if strict := info.GetConfig().GetStrictModeConfig(); lerr == nil && strict.GetEnabled() && strict.SearchAllowExact != nil && !strict.GetSearchAllowExact() {
+				return nil, fmt.Errorf("searching %s exactly: %w", u.ID(), errors.ErrUnsupported)
+			}
 		}
 		if err != nil {
 			return nil, qdrant.Classify("searching "+u.ID(), err)
