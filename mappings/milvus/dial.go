@@ -17,6 +17,7 @@ import (
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 	sdk "github.com/milvus-io/milvus-sdk-go/v2/client"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
@@ -71,6 +72,8 @@ type Store struct {
 func Dial(ctx context.Context, cfg env.MilvusConfig) (*Store, error) {
 	const op = "connecting to Milvus"
 	options := []grpc.DialOption{
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 5 * time.Second,
+			Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second}}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), retry.Disable()),
 		grpc.WithChainUnaryInterceptor(bounded),
@@ -147,15 +150,4 @@ func Describe(cfg env.MilvusConfig) string {
 		s += ", database " + cfg.Database
 	}
 	return s
-}
-
-// bounded gives every request a time limit.
-func bounded(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	call, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	err := invoke(call, method, req, reply, cc, opts...)
-	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
 }

@@ -87,19 +87,23 @@ func (s *Store) Schema(name string, dim int) *schemapb.CollectionSchema {
 	return out
 }
 
-// vectorIndex is the index on the vectors. The multitenancy client has no
+// vectorIndex is the index on the vectors, its parameters one by one as pymilvus
+// sends them. The multitenancy client has no
 // parameters for DISKANN.
 func vectorIndex(cfg env.MilvusConfig) []*commonpb.KeyValuePair {
-	params := "{}"
+	out := []*commonpb.KeyValuePair{pair("index_type", cfg.IndexType), pair("metric_type", cfg.MetricType)}
+	number := func(k string, n int) { out = append(out, pair(k, strconv.Itoa(n))) }
 	switch {
 	case cfg.IndexType == "HNSW":
-		params = fmt.Sprintf(`{"M":%d,"efConstruction":%d}`, cfg.HNSWM, cfg.HNSWEf)
+		number("M", cfg.HNSWM)
+		number("efConstruction", cfg.HNSWEf)
 	case cfg.IndexType == "IVF_FLAT":
-		params = fmt.Sprintf(`{"nlist":%d}`, cfg.IVFFlatNlist)
+		number("nlist", cfg.IVFFlatNlist)
 	case cfg.IndexType == "DISKANN" && !cfg.Multitenancy:
-		params = fmt.Sprintf(`{"max_degree":%d,"search_list_size":%d}`, cfg.DiskANNDegree, cfg.DiskANNSearch)
+		number("max_degree", cfg.DiskANNDegree)
+		number("search_list_size", cfg.DiskANNSearch)
 	}
-	return []*commonpb.KeyValuePair{pair("index_type", cfg.IndexType), pair("metric_type", cfg.MetricType), pair("params", params)}
+	return out
 }
 
 // Create makes a collection with its indexes, or what is missing of them, and

@@ -1,0 +1,331 @@
+package milvus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	layout "outgrow/mappings/milvus"
+	"outgrow/pipeline"
+	"outgrow/pipeline/pipetest"
+	reader "outgrow/source/milvus"
+	"outgrow/testdata/servers"
+)
+
+// patient retries for as long as a server takes to start.
+var patient = pipeline.Backoff{Attempts: 200, Base: 50 * time.Millisecond, Max: 500 * time.Millisecond}
+
+// lane copies content into a target with the engine.
+func lane(ctx context.Context, s *Sink, state *pipetest.MemoryState, content []pipetest.Expected[*pipeline.Vector], b pipeline.Backoff) error {
+	src := pipetest.NewMemory(pipeline.Limits{Records: 10}, content...)
+	j := state.Open()
+	defer j.Close()
+	id, err := src.Identity(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := j.Begin(ctx, pipeline.Run{ID: "t", Source: id, Target: "t"}); err != nil {
+		return err
+	}
+	return pipeline.Copy(ctx, pipeline.Job[*pipeline.Vector]{Source: src, Sink: s, Journal: j, Workers: 3, PartBytes: 20_000, Backoff: b})
+}
+
+// arrived compares the target with the content, by reading all of it and by
+// counting rows.
+func arrived(t *testing.T, cfg Config, content []pipetest.Expected[*pipeline.Vector]) {
+	t.Helper()
+	src := pipetest.NewMemory(pipeline.Limits{}, content...)
+	target := openReader(t, reader.Config{Store: cfg.Store})
+	sums, err := pipeline.Diff(t.Context(), pipeline.Comparison[*pipeline.Vector]{Source: src, Target: target, Equal: layout.Compare(cfg.Store),
+		Report: func(d pipeline.Difference) { t.Errorf("%+v", d) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, rows := 0, int64(0)
+	for i, s := range sums {
+		if s.Equal != s.Source || s.Source != int64(len(content[i].Records)) {
+			t.Errorf("%+v", s)
+		}
+		want += len(content[i].Records)
+	}
+	store := src2store(t, cfg.Store)
+	own, _, err := store.Own(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range own {
+		n, err := store.Count(t.Context(), c.Name, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows += n
+	}
+	if rows != int64(want) {
+		t.Errorf("%d rows for %d records", rows, want)
+	}
+}
+
+// The server is killed in the middle of a copy and started again.
+func TestServerRestarts(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		t.Run(fmt.Sprintf("shared %v", shared), func(t *testing.T) {
+			server := servers.StartMilvus(t, servers.MilvusReal)
+			cfg := Config{Store: at(server.URI, "default", shared)}
+			content := corpus(600, 8)
+			s := open(t, cfg)
+			done := make(chan error, 1)
+			go func() { done <- lane(t.Context(), s, &pipetest.MemoryState{}, content, patient) }()
+			store := src2store(t, cfg.Store)
+			name := layout.Physical(cfg.Store, content[0].Unit.Name)
+			waitFor(t, func() bool {
+				c, err := store.Look(t.Context(), name)
+				if err != nil || c == nil || store.Load(t.Context(), name) != nil {
+					return false
+				}
+				n, err := store.Count(t.Context(), name, "")
+				return err == nil && n > 20
+			})
+			server.Stop()
+			time.Sleep(300 * time.Millisecond)
+			select {
+			case err := <-done:
+				t.Fatalf("the copy ended too soon: %v", err)
+			default:
+			}
+			server.Start()
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			arrived(t, cfg, content)
+
+			// And for good: exit 3, nothing is lost, the same command goes on.
+			server.Stop()
+			_, err := s.Write(t.Context(), pipeline.Batch[*pipeline.Vector]{Part: pipeline.Part{Unit: content[0].Unit}, Records: content[0].Records[:1]})
+			if pipeline.ExitCode(err) != pipeline.ExitEnvironment || pipeline.HintOf(err) == "" || !pipeline.IsRetryable(err) {
+				t.Errorf("a server that is gone: %v", err)
+			}
+			if _, err := Open(t.Context(), cfg); pipeline.ExitCode(err) != pipeline.ExitEnvironment || pipeline.HintOf(err) == "" {
+				t.Errorf("opening a server that is gone: %v", err)
+			}
+			server.Start()
+			arrived(t, cfg, content)
+		})
+	}
+}
+
+func waitFor(t *testing.T, ready func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); !ready(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come to that")
+		}
+	}
+}
+
+// cutter passes bytes on and resets its connections when told.
+type cutter struct {
+	net.Listener
+	to    string
+	mu    sync.Mutex
+	conns map[*net.TCPConn]bool
+}
+
+func cut(t *testing.T, to string) *cutter {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cutter{Listener: l, to: to, conns: map[*net.TCPConn]bool{}}
+	t.Cleanup(func() { _ = l.Close(); c.reset() })
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to) //nolint:noctx // it is closed with the listener
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			for _, pair := range [][2]net.Conn{{in, out}, {out, in}} {
+				c.mu.Lock()
+				c.conns[pair[0].(*net.TCPConn)] = true
+				c.mu.Unlock()
+				go func() {
+					_, _ = io.Copy(pair[0], pair[1])
+					_ = pair[0].Close()
+				}()
+			}
+		}
+	}()
+	return c
+}
+
+func (c *cutter) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.conns {
+		_ = conn.SetLinger(0) // closing sends a reset
+		_ = conn.Close()
+	}
+	clear(c.conns)
+}
+
+// Connections are reset all the while.
+func TestConnectionsAreReset(t *testing.T) {
+	for _, k := range kinds[1:4] {
+		t.Run(k.name, func(t *testing.T) {
+			direct := store(t, k.server, k.shared)
+			c := cut(t, direct.Address)
+			through := direct
+			through.Address = c.Addr().String()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			content := corpus(600, 8)
+			s := open(t, Config{Store: through})
+			var resets atomic.Int64
+			go func() {
+				for ctx.Err() == nil {
+					time.Sleep(150 * time.Millisecond)
+					c.reset()
+					resets.Add(1)
+				}
+			}()
+			if err := lane(ctx, s, &pipetest.MemoryState{}, content, patient); err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			if resets.Load() < 3 {
+				t.Errorf("%d resets: nothing was tested", resets.Load())
+			}
+			arrived(t, Config{Store: direct}, content)
+		})
+	}
+}
+
+// limiter is a proxy on the level of requests that refuses some of them.
+type limiter struct {
+	to      *grpc.ClientConn
+	refuse  func(method string) (error, metadata.MD)
+	refused atomic.Int64
+}
+
+func (l *limiter) handle(_ any, stream grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(stream)
+	// An empty message keeps what it does not know, so it carries any other.
+	req, res := &emptypb.Empty{}, &emptypb.Empty{}
+	if err := stream.RecvMsg(req); err != nil {
+		return err
+	}
+	if err, md := l.refuse(method); err != nil {
+		l.refused.Add(1)
+		stream.SetTrailer(md)
+		return err
+	}
+	md, _ := metadata.FromIncomingContext(stream.Context())
+	ctx := metadata.NewOutgoingContext(stream.Context(), metadata.MD{"dbname": md.Get("dbname")})
+	if err := l.to.Invoke(ctx, method, req, res); err != nil {
+		return err
+	}
+	return stream.SendMsg(res)
+}
+
+func limited(t *testing.T, to string, refuse func(method string) (error, metadata.MD)) (string, *limiter) {
+	t.Helper()
+	conn, err := grpc.NewClient(to, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &limiter{to: conn, refuse: refuse}
+	server := grpc.NewServer(grpc.UnknownServiceHandler(l.handle))
+	at, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Serve(at) }()
+	t.Cleanup(func() { server.Stop(); _ = conn.Close() })
+	return at.Addr().String(), l
+}
+
+// Two of three writes are throttled, each with the time to come back after.
+func TestThrottled(t *testing.T) {
+	direct := store(t, servers.MilvusLite, false)
+	var n atomic.Int64
+	address, l := limited(t, direct.Address, func(method string) (error, metadata.MD) {
+		if strings.HasSuffix(method, "/Upsert") && n.Add(1)%3 != 0 {
+			return status.Error(codes.ResourceExhausted, "429"), metadata.Pairs("retry-after", "7")
+		}
+		return nil, nil
+	})
+	through := direct
+	through.Address = address
+	content := corpus(120, 8)
+	var mu sync.Mutex
+	var waits []time.Duration
+	b := pipeline.Backoff{Attempts: 50, Wait: func(ctx context.Context, d time.Duration) error {
+		mu.Lock()
+		defer mu.Unlock()
+		waits = append(waits, d)
+		return ctx.Err()
+	}}
+	if err := lane(t.Context(), open(t, Config{Store: through}), &pipetest.MemoryState{}, content, b); err != nil {
+		t.Fatal(err)
+	}
+	if l.refused.Load() < 10 || len(waits) < 10 {
+		t.Errorf("%d refused, %d waits", l.refused.Load(), len(waits))
+	}
+	for _, d := range waits {
+		if d < 7*time.Second {
+			t.Errorf("waited %v, the server asked for 7 s", d)
+		}
+	}
+	arrived(t, Config{Store: direct}, content)
+}
+
+// What is no Milvus, or one without the database, ends with a clear error.
+func TestWrongServers(t *testing.T) {
+	direct := store(t, servers.MilvusLite, false)
+	gone := direct
+	gone.Database = "no_such_database"
+	if _, err := Open(t.Context(), Config{Store: gone}); pipeline.ExitCode(err) != pipeline.ExitEnvironment || !strings.Contains(err.Error(), "no_such_database") {
+		t.Errorf("no database: %v", err)
+	}
+	address, _ := limited(t, direct.Address, func(string) (error, metadata.MD) {
+		return status.Error(codes.Unauthenticated, "auth check failure"), nil
+	})
+	denied := direct
+	denied.Address, denied.Token = address, "root:s3cretpw"
+	_, err := Open(t.Context(), Config{Store: denied})
+	if pipeline.ExitCode(err) != pipeline.ExitEnvironment || !strings.Contains(pipeline.HintOf(err), "MILVUS_TOKEN") || strings.Contains(err.Error(), "s3cretpw") {
+		t.Errorf("no access: %v", err)
+	}
+	denied.TLS = true
+	if _, err := Open(t.Context(), Config{Store: denied}); pipeline.ExitCode(err) != pipeline.ExitEnvironment {
+		t.Errorf("no TLS there: %v", err)
+	}
+	denied.ServerPEM = "/no/such/file"
+	if _, err := Open(t.Context(), Config{Store: denied}); pipeline.ExitCode(err) != pipeline.ExitUsage {
+		t.Errorf("no certificate: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Open(ctx, Config{Store: direct}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}

@@ -1,0 +1,92 @@
+package milvus
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"outgrow/pipeline"
+	"outgrow/pipeline/localstate"
+	"outgrow/pipeline/pipetest"
+)
+
+// TestMain plays the child of the kill test: it copies until it is killed.
+func TestMain(m *testing.M) {
+	target, ok := os.LookupEnv("MILVUS_KILL_TARGET")
+	if !ok {
+		os.Exit(m.Run())
+	}
+	if err := victim(target); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+const killed = 1500 // records of the largest collection
+
+func victim(target string) error {
+	ctx := context.Background()
+	part := strings.Split(target, "|") // uri, database, shared, state
+	src := pipetest.NewMemory(pipeline.Limits{Records: 10}, corpus(killed, 8)...)
+	j, err := localstate.Open(ctx, part[3], pipeline.Vectors, "source")
+	if err != nil {
+		return err
+	}
+	id, err := src.Identity(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := j.Begin(ctx, pipeline.Run{ID: "k", Source: id, Target: "t"}); err != nil {
+		return err
+	}
+	s, err := Open(ctx, Config{Store: at(part[0], part[1], part[2] == "true"), Journal: j})
+	if err != nil {
+		return err
+	}
+	return pipeline.Copy(ctx, pipeline.Job[*pipeline.Vector]{Source: src, Sink: s, Journal: j, Workers: 3, PartBytes: 50_000})
+}
+
+// The writer is killed at random moments and begun again by the same command:
+// in the end everything is there once.
+func TestKilledAtRandom(t *testing.T) {
+	kills := 10
+	if n, err := strconv.Atoi(os.Getenv("OUTGROW_KILLS")); err == nil {
+		kills = n
+	}
+	for _, k := range kinds[:5] {
+		t.Run(k.name, func(t *testing.T) {
+			cfg, random := store(t, k.server, k.shared), rand.New(rand.NewPCG(5, 6))
+			target := fmt.Sprintf("%s|%s|%v|%s", cfg.URI, cfg.Database, k.shared, t.TempDir())
+			ended := 0
+			for i := 0; i < kills && ended == 0; i++ {
+				c := exec.Command(os.Args[0]) //nolint:noctx // it is killed
+				c.Env = append(os.Environ(), "MILVUS_KILL_TARGET="+target)
+				var said strings.Builder
+				c.Stdout = &said
+				if err := c.Start(); err != nil {
+					t.Fatal(err)
+				}
+				timer := time.AfterFunc(50*time.Millisecond+time.Duration(random.Int64N(int64(time.Second))), func() { _ = c.Process.Kill() })
+				err := c.Wait()
+				timer.Stop()
+				switch {
+				case err == nil:
+					ended = i + 1
+				case c.ProcessState.Exited():
+					t.Fatalf("the writer failed: %v %s", err, said.String())
+				}
+			}
+			t.Logf("ended by itself in round %d of %d (0: never)", ended, kills)
+			if err := victim(target); err != nil {
+				t.Fatal(err)
+			}
+			arrived(t, Config{Store: cfg}, corpus(killed, 8))
+		})
+	}
+}
