@@ -91,7 +91,7 @@ func TestTargetDiskFull(t *testing.T) {
 			if r.code == 0 {
 				t.Fatalf("%s was enough", size)
 			}
-			r.exits(3, "No space left", "safe    the source is untouched", "not     Do not start the new one", "fix     free").nextStep()
+			r.exits(3, "SQLSTATE 53100", "safe    the source is untouched", "not     Do not start the new one", "fix     free").nextStep()
 			if strings.Contains(r.err, "cannot be asked") {
 				t.Errorf("it is not said what is missing:\n%s", r.err)
 			}
