@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"outgrow/mappings/env"
@@ -124,6 +125,12 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // that a refusal for its length is not lost in a broken connection.
 const large = 1 << 20
 
+// payload is the longest body that a Chroma server takes unless it is told
+// otherwise, in bytes: max_payload_size_bytes of chromadb 1.5.9. Having read
+// that much it answers 413 and hangs up, and the answer may be lost with the
+// connection that is still being written to.
+const payload = 40 << 20
+
 // send makes a request; the response's body is the caller's to close. An answer
 // that is no success is an error.
 func (c *Client) send(ctx context.Context, op, method, address string, body []byte) (*http.Response, error) {
@@ -141,6 +148,10 @@ func (c *Client) send(ctx context.Context, op, method, address string, body []by
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
+		if len(body) > payload && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)) {
+			return nil, &pipeline.Error{Op: op, Err: &Answer{Status: http.StatusRequestEntityTooLarge,
+				Message: fmt.Sprintf("it hung up on a request of %d bytes", len(body))}}
+		}
 		return nil, failed(ctx, op, err)
 	}
 	if res.StatusCode/100 == 2 {
