@@ -1,7 +1,8 @@
 """Open WebUI's own vector client, kept running: one command a line on standard input, one answer a line on standard output.
 
   {"do": "load", "file": F, "batch": N}                               through insert(); gives how many failed
-  {"do": "snapshot", "dump": F, "queries": F, "search": F, "rows": N}  dump and search results, once N rows can be read
+  {"do": "snapshot", "corpus": F, "dump": F, "queries": F, "search": F, "rows": N}
+        dump of the corpus's collections and search results, once N rows can be read; gives the names of all collections
 
 Runs in Open WebUI's environment, with its variables; everything is done by owui_vec.py, whose folder OWUI_TOOLS names. A
 store may show what was written only after some seconds (Milvus): the snapshot is repeated until it has all rows.
@@ -29,14 +30,14 @@ def load(do):
 def snapshot(do):
     deadline = time.monotonic() + 60
     while True:
-        owui_vec.cmd_dump(types.SimpleNamespace(out=do["dump"], collections=None, no_vectors=False))
+        owui_vec.cmd_dump(types.SimpleNamespace(out=do["dump"], collections=do["corpus"], no_vectors=False))
         with open(do["dump"]) as f:
             rows = sum(1 for _ in f)
         if rows >= do["rows"] or time.monotonic() > deadline:
             break
         time.sleep(1)
     owui_vec.cmd_search(types.SimpleNamespace(file=do["queries"], out=do["search"], limit=10))
-    return {"rows": rows, "kind": owui_vec.kind(client)}
+    return {"rows": rows, "names": owui_vec.list_collections(client)}
 
 
 print(json.dumps({"ready": owui_vec.kind(client)}), file=answers, flush=True)

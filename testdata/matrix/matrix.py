@@ -79,6 +79,7 @@ class Matrix:
         self.servers = layouts.Servers(work)
         self.layouts = layouts.layouts(self.servers)
         self.corpus, self.queries = work / "corpus.jsonl", work / "queries.jsonl"
+        self.collections = set()
         self.absent, self.results, self.lock = {}, {}, threading.Lock()
 
     def data(self, layout, role):
@@ -95,8 +96,9 @@ class Matrix:
         subprocess.run([*tool, "gen", self.corpus], check=True, stderr=subprocess.DEVNULL)
         with open(self.corpus) as f, open(self.queries, "w") as out:
             for i, line in enumerate(f):
+                row = json.loads(line)
+                self.collections.add(row["collection"])
                 if i % EVERY == 0:
-                    row = json.loads(line)
                     print(json.dumps({"collection": row["collection"], "vector": row["vector"]}), file=out)
         first = self.work / "data" / "first"
         first.mkdir(parents=True)
@@ -119,10 +121,13 @@ class Matrix:
         try:
             if client.ask(do="load", file=self.corpus, batch=200)["failed"]:
                 raise Failed(f"Open WebUI's client does not take the corpus: {tail(log)}")
-            rows = client.ask(do="snapshot", dump=self.work / f"{layout.name}.dump", queries=self.queries, search=self.work / f"{layout.name}.search", rows=500)["rows"]
+            rows = self.snapshot(client, self.work / f"{layout.name}.dump", self.work / f"{layout.name}.search")["rows"]
         finally:
             client.close()
         return rows
+
+    def snapshot(self, client, dump, search):
+        return client.ask(do="snapshot", corpus=self.corpus, dump=dump, queries=self.queries, search=search, rows=500)
 
     def env(self, path, layout, role):
         variables = {**layout.variables(role), "DATA_DIR": self.data(layout, role)}
@@ -145,14 +150,15 @@ class Matrix:
         self.outgrow(folder, "verify", "--stopped")
         client = client or Client(b, "target", self.data(b, "target"), self.work / f"{b.name}-target.log")
         compared = rules.Pair(a, b)
-        rows = client.ask(do="snapshot", dump=folder / "dump", queries=self.queries, search=folder / "search", rows=500)["rows"]
+        snapshot = self.snapshot(client, folder / "dump", folder / "search")
+        compared.names(self.collections, snapshot["names"])
         same = compared.dumps(self.work / f"{a.name}.dump", folder / "dump")
         self.parity(folder, compared)
         searches = compared.searches(self.work / f"{a.name}.search", folder / "search")
         if searches != SEARCHES and not compared.problems:
             compared.problem(f"{searches} searches, not {SEARCHES}")
         notes = ", ".join(f"{v} {k}" for k, v in compared.notes.items() if v)
-        return client, compared.problems, f"{same} of {rows} records; {notes}; {searches} of {SEARCHES} searches the same"
+        return client, compared.problems, f"{same} of {snapshot['rows']} records; {notes}; {searches} of {SEARCHES} searches the same"
 
     def parity(self, folder, compared):
         """What outgrow's own searches on the target found, in collections as small as these, is exact."""
