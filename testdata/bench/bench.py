@@ -8,6 +8,7 @@
   memory   largest resident memory of `migrate --only rows` by size of the source
   others   `plan` and `verify` of the largest database
   chroma   the Chroma reader on a store of 50 collections (needs chromadb; a Python that has it can be named in CHROMA_PYTHON)
+  vectors  `migrate --only vectors` of that store to pgvector and to Qdrant, and from pgvector to Qdrant: see vectors.py
 
 Without --check nothing but a failure to run is an error; with it a missed limit is.
 """
@@ -23,6 +24,7 @@ import tarfile
 import tempfile
 
 from server import REPO, Failed, Server, measure
+from vectors import Vectors
 
 RATIO, PEAK, SLOPE = 0.7, 128e6, 1.25
 RECORDS_A_SECOND, CHROMA_PEAK = 40_000, 200e6
@@ -45,7 +47,7 @@ class Table:
 
 class Bench:
     def __init__(self, args, work):
-        self.args, self.work, self.table = args, work, Table()
+        self.args, self.work, self.table, self.program = args, work, Table(), OUTGROW
         self.names = 0
         self.sources = {}
         with tarfile.open(REPO / "testdata/datadir.tar.gz") as archive:
@@ -127,10 +129,16 @@ class Bench:
             self.table.line(f"{command} {size}, against migrate", f"{used.seconds / copied.seconds:.2f}")
             server.drop(target)
 
-    def chroma(self):
-        store = self.work / "chroma"
-        measure([chroma_python(), REPO / "testdata/chroma/make_store.py", store, "--records", self.args.records])
+    def store(self):
+        """An embedded Chroma store of 50 collections, made once, in the page cache."""
+        store = pathlib.Path(self.args.store).resolve() if self.args.store else self.work / "chroma"
+        if not store.exists():
+            measure([chroma_python(), REPO / "testdata/chroma/make_store.py", store, "--records", self.args.records])
         warm(p for p in store.rglob("*") if p.is_file())
+        return store
+
+    def chroma(self):
+        store = self.store()
         env = {**os.environ, "OUTGROW_CHROMA_STORE": str(store)}
         for workers in (1, 2):
             done = subprocess.run(["go", "test", "-count=1", "-run=^$", f"-bench=^BenchmarkRead$/stopped=true/workers={workers}$",
@@ -141,8 +149,6 @@ class Bench:
             name, rate, peak = f"Chroma reader, {50 * self.args.records} x 768, {workers} worker{'s' * (workers > 1)}", middle(rates), max(peaks) * 2**20
             self.table.line(name, f"{rate:,.0f} records/s", f"at least {RECORDS_A_SECOND:,}", rate >= RECORDS_A_SECOND)
             self.table.line(f"{name}: peak", mega(peak), f"under {mega(CHROMA_PEAK)}", peak < CHROMA_PEAK)
-        shutil.rmtree(store)
-
 
 class Copy:
     """The same rows as text files, and psql's way to load them."""
@@ -200,12 +206,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="exit 1 when a limit is missed")
     parser.add_argument("--quick", action="store_true", help="one pair of 100MB, memory at 50MB and 100MB, 10,000 vectors")
-    parser.add_argument("--only", default="rows,memory,others,chroma", help="which measurements, with commas")
+    parser.add_argument("--only", default="rows,memory,others,chroma,vectors", help="which measurements, with commas")
     parser.add_argument("--sizes", default="100MB,300MB,1GB", help="of the databases, ascending; rows and others take the last")
     parser.add_argument("--pairs", type=int, default=3, help="pairs of rows, and runs a size of memory")
     parser.add_argument("--pg", default="16,15", help="PostgreSQL versions for rows (15, with lz4, where it is installed); the others use the first")
     parser.add_argument("--keys-last", action="store_true", help="\\copy into tables without any key or index; a harder yardstick")
     parser.add_argument("--records", type=int, default=2000, help="records of each of 50 Chroma collections")
+    parser.add_argument("--store", default=None, help="an embedded Chroma store (vector_db) that is there already, instead of making one")
     parser.add_argument("--tmp", default=None, help="where to make everything; about 8 times the largest size")
     parser.add_argument("flags", nargs="*", help="after --: more flags for outgrow, such as --writers=2")
     args = parser.parse_args()
@@ -217,7 +224,7 @@ def main():
     servers = []
     try:
         bench = Bench(args, work)
-        if set(only) & {"rows", "memory", "others"}:
+        if set(only) & {"rows", "memory", "others", "vectors"}:
             for version in args.pg.split(","):
                 if version not in ("16", "18") and not pathlib.Path(f"/usr/lib/postgresql/{version}/bin/postgres").exists():
                     print(f"PostgreSQL {version} is not installed: left out", file=sys.stderr)
@@ -231,6 +238,8 @@ def main():
                 bench.others(servers[0], sizes[-1])
         if "chroma" in only:
             bench.chroma()
+        if "vectors" in only:
+            Vectors(bench, servers[0], bench.store(), args.pairs).run()
     except Failed as problem:
         sys.exit(f"bench: {problem}")
     finally:
