@@ -38,7 +38,7 @@ const (
 // StatusError is what the server answered instead of doing what it was asked.
 type StatusError struct {
 	Code   int32              // of the server's own list, 0 for servers before 2.3
-	Legacy commonpb.ErrorCode // of the older list, which some servers fill in alone
+	Legacy commonpb.ErrorCode //nolint:staticcheck // of the older list, which some servers fill in alone
 	Reason string
 	retry  bool
 }

@@ -29,16 +29,16 @@ func TestErrorsByCode(t *testing.T) {
 		{"no token", status.Error(codes.Unauthenticated, "x"), nil, false, pipeline.ExitEnvironment},
 		{"no Milvus", status.Error(codes.Unimplemented, "x"), nil, false, pipeline.ExitEnvironment},
 		{"cancelled", context.Canceled, nil, false, pipeline.ExitFailed},
-		{"rate", nil, &commonpb.Status{Code: 8, ErrorCode: commonpb.ErrorCode_RateLimit}, true, pipeline.ExitEnvironment},
-		{"rate, old", nil, &commonpb.Status{ErrorCode: commonpb.ErrorCode_RateLimit}, true, pipeline.ExitEnvironment},
+		{"rate", nil, &commonpb.Status{Code: 8, ErrorCode: commonpb.ErrorCode_RateLimit}, true, pipeline.ExitEnvironment}, //nolint:staticcheck // what old servers send
+		{"rate, old", nil, &commonpb.Status{ErrorCode: commonpb.ErrorCode_RateLimit}, true, pipeline.ExitEnvironment},     //nolint:staticcheck // what old servers send
 		{"not ready", nil, &commonpb.Status{Code: 1}, true, pipeline.ExitEnvironment},
 		{"says so", nil, &commonpb.Status{Code: 503, Retriable: true}, true, pipeline.ExitEnvironment},
 		{"disk full", nil, &commonpb.Status{Code: 7}, false, pipeline.ExitEnvironment},
-		{"memory", nil, &commonpb.Status{ErrorCode: commonpb.ErrorCode_MemoryQuotaExhausted}, false, pipeline.ExitEnvironment},
+		{"memory", nil, &commonpb.Status{ErrorCode: commonpb.ErrorCode_MemoryQuotaExhausted}, false, pipeline.ExitEnvironment}, //nolint:staticcheck // what old servers send
 		{"privilege", nil, &commonpb.Status{Code: 1401}, false, pipeline.ExitEnvironment},
 		{"no database", nil, &commonpb.Status{Code: 800}, false, pipeline.ExitEnvironment},
 		{"parameter", nil, &commonpb.Status{Code: 1100, Reason: long}, false, pipeline.ExitFailed},
-		{"unexpected", nil, &commonpb.Status{ErrorCode: commonpb.ErrorCode_UnexpectedError}, false, pipeline.ExitFailed},
+		{"unexpected", nil, &commonpb.Status{ErrorCode: commonpb.ErrorCode_UnexpectedError}, false, pipeline.ExitFailed}, //nolint:staticcheck // what old servers send
 	} {
 		err := Check("doing", bare{c.st}, c.err)
 		if pipeline.IsRetryable(err) != c.retry || pipeline.ExitCode(err) != c.exit {

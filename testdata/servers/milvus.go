@@ -39,6 +39,7 @@ func Milvus(tb testing.TB, kind string) (uri, database string) {
 	}
 	s.once.Do(func() {
 		var dir string
+		//nolint:usetesting // it outlives the test that asks first
 		if dir, s.err = os.MkdirTemp("", "outgrow-milvus."); s.err == nil {
 			s.uri, s.hold, s.err = milvusScript(testdata(tb), "serve", dir, kind)
 		}
