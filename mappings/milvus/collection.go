@@ -114,34 +114,58 @@ func (s *Store) describeIndexes(ctx context.Context, c *Collection) error {
 	return nil
 }
 
-// Load has the server load a collection, as Open WebUI does before it reads,
-// and waits until it has. It changes nothing in the data.
-func (s *Store) Load(ctx context.Context, name string) error {
-	op := "loading collection " + name
-	state := func() (commonpb.LoadState, error) {
-		res, err := s.Service.GetLoadState(ctx, &milvuspb.GetLoadStateRequest{CollectionName: name})
-		return res.GetState(), Check(op, res, err)
-	}
-	at, err := state()
-	if err != nil || at == commonpb.LoadState_LoadStateLoaded {
+func (s *Store) loadState(ctx context.Context, name string) (commonpb.LoadState, error) {
+	res, err := s.Service.GetLoadState(ctx, &milvuspb.GetLoadStateRequest{CollectionName: name})
+	return res.GetState(), Check("loading collection "+name, res, err)
+}
+
+// BeginLoad has the server load a collection, and does not wait for it.
+func (s *Store) BeginLoad(ctx context.Context, name string) error {
+	at, err := s.loadState(ctx, name)
+	if err != nil || at == commonpb.LoadState_LoadStateLoaded || at == commonpb.LoadState_LoadStateLoading {
 		return err
 	}
-	if at != commonpb.LoadState_LoadStateLoading {
-		res, err := s.Service.LoadCollection(ctx, &milvuspb.LoadCollectionRequest{CollectionName: name})
-		if err := Check(op, bare{res}, err); err != nil {
+	res, err := s.Service.LoadCollection(ctx, &milvuspb.LoadCollectionRequest{CollectionName: name})
+	return Check("loading collection "+name, bare{res}, err)
+}
+
+// Load has the server load collections, as Open WebUI does before it reads, and
+// waits until it has: some seconds, for all of them together. It changes nothing
+// in the data.
+func (s *Store) Load(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		if err := s.BeginLoad(ctx, name); err != nil {
 			return err
 		}
 	}
-	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		if at, err = state(); err != nil || at == commonpb.LoadState_LoadStateLoaded {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", op, context.Cause(ctx))
-		case <-time.After(wait):
+	for _, name := range names {
+		for wait := 20 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+			at, err := s.loadState(ctx, name)
+			if err != nil {
+				return err
+			}
+			if at == commonpb.LoadState_LoadStateLoaded {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("loading collection %s: %w", name, context.Cause(ctx))
+			case <-time.After(wait):
+			}
 		}
 	}
+	return nil
+}
+
+// LoadAll is Load for those of the collections that Open WebUI can read.
+func (s *Store) LoadAll(ctx context.Context, all []*Collection) error {
+	var names []string
+	for _, c := range all {
+		if c.Ours() {
+			names = append(names, c.Name)
+		}
+	}
+	return s.Load(ctx, names...)
 }
 
 // Drop removes a collection; one that is not there is no error.

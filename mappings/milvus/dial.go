@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -135,6 +136,35 @@ func (s *Store) database(op string, res *milvuspb.ListDatabasesResponse, err err
 		}
 	}
 	return pipeline.Environment(op, fmt.Errorf("the server has no database %q", s.Cfg.Database), "create it, or correct MILVUS_DB")
+}
+
+// Made is when the database was made, by the server's clock; 0 where the server
+// does not tell. No two databases have the same.
+func (s *Store) Made(ctx context.Context) (uint64, error) {
+	res, err := s.Service.ListDatabases(ctx, &milvuspb.ListDatabasesRequest{})
+	if err := Check("looking at the database", res, err); err != nil {
+		return 0, err
+	}
+	name := s.Cfg.Database
+	if name == "" {
+		name = "default"
+	}
+	if i := slices.Index(res.GetDbNames(), name); i >= 0 && i < len(res.GetCreatedTimestamp()) {
+		return res.GetCreatedTimestamp()[i], nil
+	}
+	return 0, nil
+}
+
+// Place names database, layout and prefix, without host.
+func Place(cfg env.MilvusConfig) string {
+	name, kind := cfg.Database, "plain"
+	if name == "" {
+		name = "default"
+	}
+	if cfg.Multitenancy {
+		kind = "shared:" + cfg.Prefix
+	}
+	return name + "/" + kind
 }
 
 // Close ends the connection. A second call is harmless.

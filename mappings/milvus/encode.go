@@ -66,8 +66,8 @@ func jsons(name string, values [][]byte) *schemapb.FieldData {
 	return scalar(name, schemapb.DataType_JSON, &schemapb.ScalarField{Data: &schemapb.ScalarField_JsonData{JsonData: &schemapb.JSONArray{Data: values}}})
 }
 
-// request lays records out for a collection, in the order of its fields.
-func (c *Collection) request(logical string, records []*pipeline.Vector) *milvuspb.UpsertRequest {
+// Request lays records out for a collection, in the order of its fields.
+func Request(c *Collection, logical string, records []*pipeline.Vector) *milvuspb.UpsertRequest {
 	n := len(records)
 	ids, texts, resources := make([]string, n), make([]string, n), make([]string, n)
 	data, metadata := make([][]byte, n), make([][]byte, n)
@@ -129,7 +129,7 @@ func (s *Store) Upsert(ctx context.Context, c *Collection, logical string, recor
 			total += size(records[n])
 			n++
 		}
-		res, err := s.Service.Upsert(ctx, c.request(logical, records[:n]))
+		res, err := s.Service.Upsert(ctx, Request(c, logical, records[:n]))
 		if err := Check("writing to "+c.Name, res, err); err != nil {
 			return err
 		}

@@ -107,7 +107,8 @@ func vectorIndex(cfg env.MilvusConfig) []*commonpb.KeyValuePair {
 }
 
 // Create makes a collection with its indexes, or what is missing of them, and
-// loads one of the plain layout. It may be repeated.
+// has the server load one of the plain layout, without waiting. It may be
+// repeated.
 func (s *Store) Create(ctx context.Context, name string, dim int) error {
 	have, err := s.Look(ctx, name)
 	if err != nil {
@@ -132,8 +133,8 @@ func (s *Store) Create(ctx context.Context, name string, dim int) error {
 	return s.Index(ctx, have)
 }
 
-// Index makes the indexes that are missing on a collection of ours, and loads
-// it unless it is shared.
+// Index makes the indexes that are missing on a collection of ours, and has the
+// server load it unless it is shared, without waiting.
 func (s *Store) Index(ctx context.Context, c *Collection) error {
 	want := map[string][]*commonpb.KeyValuePair{FieldVector: vectorIndex(s.Cfg)}
 	order := []string{FieldVector}
@@ -150,7 +151,7 @@ func (s *Store) Index(ctx context.Context, c *Collection) error {
 		}
 	}
 	if !s.Cfg.Multitenancy {
-		return s.Load(ctx, c.Name)
+		return s.BeginLoad(ctx, c.Name)
 	}
 	if c.Indexes[FieldResource] == nil {
 		// As Open WebUI does: the server's choice of a scalar index, where it

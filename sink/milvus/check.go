@@ -34,6 +34,9 @@ func (s *Sink) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.Fin
 	if err != nil {
 		return nil, err
 	}
+	if err := s.store.LoadAll(ctx, own); err != nil {
+		return nil, err
+	}
 	have := map[string]*layout.Collection{}
 	rows := int64(0)
 	for _, c := range own {
@@ -42,9 +45,6 @@ func (s *Sink) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.Fin
 			f.Unit = ""
 			out = append(out, *f)
 			continue
-		}
-		if err := s.store.Load(ctx, c.Name); err != nil {
-			return nil, err
 		}
 		n, err := s.store.Count(ctx, c.Name, "")
 		if err != nil {

@@ -68,7 +68,7 @@ func arrived(t *testing.T, cfg Config, content []pipetest.Expected[*pipeline.Vec
 		t.Fatal(err)
 	}
 	for _, c := range own {
-		n, err := store.Count(t.Context(), c.Name, "")
+		n, err := counted(t, store, c.Name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -222,7 +222,7 @@ func TestConnectionsAreReset(t *testing.T) {
 // limiter is a proxy on the level of requests that refuses some of them.
 type limiter struct {
 	to      *grpc.ClientConn
-	refuse  func(method string) (error, metadata.MD)
+	refuse  func(method string) (metadata.MD, error)
 	refused atomic.Int64
 }
 
@@ -233,7 +233,7 @@ func (l *limiter) handle(_ any, stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(req); err != nil {
 		return err
 	}
-	if err, md := l.refuse(method); err != nil {
+	if md, err := l.refuse(method); err != nil {
 		l.refused.Add(1)
 		stream.SetTrailer(md)
 		return err
@@ -246,7 +246,7 @@ func (l *limiter) handle(_ any, stream grpc.ServerStream) error {
 	return stream.SendMsg(res)
 }
 
-func limited(t *testing.T, to string, refuse func(method string) (error, metadata.MD)) (string, *limiter) {
+func limited(t *testing.T, to string, refuse func(method string) (metadata.MD, error)) (string, *limiter) {
 	t.Helper()
 	conn, err := grpc.NewClient(to, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -267,9 +267,9 @@ func limited(t *testing.T, to string, refuse func(method string) (error, metadat
 func TestThrottled(t *testing.T) {
 	direct := store(t, servers.MilvusLite, false)
 	var n atomic.Int64
-	address, l := limited(t, direct.Address, func(method string) (error, metadata.MD) {
+	address, l := limited(t, direct.Address, func(method string) (metadata.MD, error) {
 		if strings.HasSuffix(method, "/Upsert") && n.Add(1)%3 != 0 {
-			return status.Error(codes.ResourceExhausted, "429"), metadata.Pairs("retry-after", "7")
+			return metadata.Pairs("retry-after", "7"), status.Error(codes.ResourceExhausted, "429")
 		}
 		return nil, nil
 	})
@@ -306,8 +306,8 @@ func TestWrongServers(t *testing.T) {
 	if _, err := Open(t.Context(), Config{Store: gone}); pipeline.ExitCode(err) != pipeline.ExitEnvironment || !strings.Contains(err.Error(), "no_such_database") {
 		t.Errorf("no database: %v", err)
 	}
-	address, _ := limited(t, direct.Address, func(string) (error, metadata.MD) {
-		return status.Error(codes.Unauthenticated, "auth check failure"), nil
+	address, _ := limited(t, direct.Address, func(string) (metadata.MD, error) {
+		return nil, status.Error(codes.Unauthenticated, "auth check failure")
 	})
 	denied := direct
 	denied.Address, denied.Token = address, "root:s3cretpw"

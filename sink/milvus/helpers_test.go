@@ -144,4 +144,11 @@ func fill(t testing.TB, s *Sink, content []pipetest.Expected[*pipeline.Vector]) 
 	}
 }
 
-var _ = layout.Prefix
+// counted loads a collection and counts its rows.
+func counted(t *testing.T, s *layout.Store, name string) (int64, error) {
+	t.Helper()
+	if err := s.Load(t.Context(), name); err != nil {
+		return 0, err
+	}
+	return s.Count(t.Context(), name, "")
+}

@@ -17,8 +17,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
-
 	"outgrow/mappings/env"
 	layout "outgrow/mappings/milvus"
 	"outgrow/pipeline"
@@ -39,9 +37,27 @@ type Sink struct {
 	store *layout.Store
 	slots chan struct{}
 
-	mu     sync.Mutex // held while a collection is made
-	ready  map[string]*layout.Collection
+	mu     sync.Mutex
+	places map[string]*place
 	closed bool
+}
+
+// place is where a collection is, or is to be. Its lock is held while it is
+// made, so that it is made once.
+type place struct {
+	mu sync.Mutex
+	c  *layout.Collection // nil until it was looked at
+}
+
+func (s *Sink) place(name string) *place {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.places[name]
+	if p == nil {
+		p = &place{}
+		s.places[name] = p
+	}
+	return p
 }
 
 var (
@@ -65,7 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sink{cfg: cfg, store: store, slots: make(chan struct{}, cfg.Writers), ready: map[string]*layout.Collection{}}, nil
+	return &Sink{cfg: cfg, store: store, slots: make(chan struct{}, cfg.Writers), places: map[string]*place{}}, nil
 }
 
 // Layout is the server's, for [layout.Options].
@@ -98,9 +114,10 @@ func (s *Sink) Prepare(ctx context.Context, u pipeline.Unit) error {
 // make gives the unit's collection, which it makes where it is missing.
 func (s *Sink) make(ctx context.Context, u pipeline.Unit, dim int) (*layout.Collection, error) {
 	name := layout.Physical(s.cfg.Store, u.Name)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.ready[name]
+	p := s.place(name)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.c
 	if c == nil {
 		if err := s.store.Create(ctx, name, dim); err != nil {
 			return nil, err
@@ -119,7 +136,7 @@ func (s *Sink) make(ctx context.Context, u pipeline.Unit, dim int) (*layout.Coll
 	if c.Dim != dim && dim == u.Dim {
 		return nil, pipeline.Usage("preparing "+u.ID(), fmt.Errorf("its vectors have %d dimensions, collection %s has %d", dim, name, c.Dim), dimensionFix)
 	}
-	s.ready[name] = c
+	p.c = c
 	return c, nil
 }
 
@@ -127,14 +144,14 @@ func (s *Sink) make(ctx context.Context, u pipeline.Unit, dim int) (*layout.Coll
 func (s *Sink) forget(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.ready, name)
+	delete(s.places, name)
 }
 
 // Finish makes sure that every collection of this run has its indexes and, with
 // the plain layout, is loaded.
 func (s *Sink) Finish(ctx context.Context, step func(string)) (pipeline.Outcome, error) {
 	s.mu.Lock()
-	names := slices.Sorted(maps.Keys(s.ready))
+	names := slices.Sorted(maps.Keys(s.places))
 	s.mu.Unlock()
 	for i, name := range names {
 		step(fmt.Sprintf("indexes of collection %d of %d", i+1, len(names)))
@@ -143,13 +160,17 @@ func (s *Sink) Finish(ctx context.Context, step func(string)) (pipeline.Outcome,
 			return pipeline.Outcome{}, err
 		}
 		if c == nil {
-			continue
+			return pipeline.Outcome{}, pipeline.Transient(fmt.Errorf("finishing: collection %s is gone", name))
 		}
 		if err := s.store.Index(ctx, c); err != nil {
 			return pipeline.Outcome{}, err
 		}
 	}
-	return pipeline.Outcome{}, nil
+	if s.cfg.Store.Multitenancy {
+		return pipeline.Outcome{}, nil
+	}
+	step("waiting until the collections are loaded")
+	return pipeline.Outcome{}, s.store.Load(ctx, names...)
 }
 
 // Delete removes records of a collection by id.
@@ -194,24 +215,16 @@ func (s *Sink) Empty(ctx context.Context) error {
 }
 
 // Fingerprint names the target: database, layout, prefix, and what the server
-// tells of the database's making. Servers before 2.4 tell nothing of that; then
-// a digest of the address stands for it.
+// tells of the database's making; where it tells nothing (Milvus Lite), a digest
+// of the address stands for that.
 func (s *Sink) Fingerprint(ctx context.Context) (string, error) {
-	res, err := s.store.Service.ListDatabases(ctx, &milvuspb.ListDatabasesRequest{})
-	if err := layout.Check("asking Milvus who it is", res, err); err != nil {
+	made, err := s.store.Made(ctx)
+	if err != nil {
 		return "", err
 	}
-	name := s.cfg.Store.Database
-	if name == "" {
-		name = "default"
+	id := fmt.Sprint(made)
+	if made == 0 {
+		id = "@" + pipeline.Digest(s.cfg.Store.Address)[:16]
 	}
-	id := "@" + pipeline.Digest(s.cfg.Store.Address)[:16]
-	if i := slices.Index(res.GetDbNames(), name); i >= 0 && i < len(res.GetCreatedTimestamp()) && res.GetCreatedTimestamp()[i] > 0 {
-		id = fmt.Sprint(res.GetCreatedTimestamp()[i])
-	}
-	kind := "plain"
-	if s.cfg.Store.Multitenancy {
-		kind = "shared:" + s.cfg.Store.Prefix
-	}
-	return "milvus:" + id + "/" + name + "/" + kind, nil
+	return "milvus:" + id + "/" + layout.Place(s.cfg.Store), nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"strings"
 
 	layout "outgrow/mappings/milvus"
 	"outgrow/pipeline"
@@ -23,6 +22,9 @@ const (
 func (s *Source) Check(ctx context.Context, _ []pipeline.Unit) ([]pipeline.Finding, error) {
 	own, staging, err := s.store.Own(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.store.LoadAll(ctx, own); err != nil {
 		return nil, err
 	}
 	var out []pipeline.Finding
@@ -81,9 +83,6 @@ func (s *Source) rows(ctx context.Context, c *layout.Collection, logical string)
 			return nil, err
 		}
 	}
-	if err := s.store.Load(ctx, c.Name); err != nil {
-		return nil, err
-	}
 	n, err := s.store.Count(ctx, c.Name, "")
 	if err != nil {
 		return nil, err
@@ -96,15 +95,24 @@ func (s *Source) rows(ctx context.Context, c *layout.Collection, logical string)
 	return out, nil
 }
 
-// Identity is made of what the server says of the collections. Stable is the
-// oldest one that Open WebUI never drops by itself: that of the knowledge bases
-// with the plain layout, a shared one with multitenancy, else the database's
-// name. State has every collection with its number of rows.
+// Identity is made of what the server says of the database. Stable is when it
+// was made; where the server does not tell (Milvus Lite), the oldest collection
+// that Open WebUI never drops by itself: that of the knowledge bases with the
+// plain layout, a shared one with multitenancy. State has every collection with
+// its number of rows.
 func (s *Source) Identity(ctx context.Context) (pipeline.Identity, error) {
 	own, _, err := s.store.Own(ctx)
 	if err != nil {
 		return pipeline.Identity{}, err
 	}
+	if err := s.store.LoadAll(ctx, own); err != nil {
+		return pipeline.Identity{}, err
+	}
+	made, err := s.store.Made(ctx)
+	if err != nil {
+		return pipeline.Identity{}, err
+	}
+	origin := fmt.Sprint(made)
 	var oldest *layout.Collection
 	state := sha256.New()
 	for _, c := range own {
@@ -112,21 +120,14 @@ func (s *Source) Identity(ctx context.Context) (pipeline.Identity, error) {
 			continue
 		}
 		lasting := s.cfg.Store.Multitenancy || c.Name == layout.Physical(s.cfg.Store, layout.KnowledgeBases)
-		if lasting && (oldest == nil || c.Created < oldest.Created) {
-			oldest = c
-		}
-		if err := s.store.Load(ctx, c.Name); err != nil {
-			return pipeline.Identity{}, err
+		if made == 0 && lasting && (oldest == nil || c.Created < oldest.Created) {
+			oldest, origin = c, fmt.Sprintf("%d-%d", c.ID, c.Created)
 		}
 		n, err := s.store.Count(ctx, c.Name, "")
 		if err != nil {
 			return pipeline.Identity{}, err
 		}
-		fmt.Fprintf(state, "%s %d %d\n", c.Name, c.ID, n)
+		state.Write(fmt.Appendf(nil, "%s %d %d\n", c.Name, c.ID, n)) // never fails
 	}
-	stable := "milvus/" + s.cfg.Store.Database + "/" + strings.TrimPrefix(layout.Describe(s.cfg.Store), "milvus")
-	if oldest != nil {
-		stable += fmt.Sprintf("/%d-%d", oldest.ID, oldest.Created)
-	}
-	return pipeline.Identity{Stable: stable, State: fmt.Sprintf("%x", state.Sum(nil)[:12])}, nil
+	return pipeline.Identity{Stable: "milvus:" + origin + "/" + layout.Place(s.cfg.Store), State: fmt.Sprintf("%x", state.Sum(nil)[:12])}, nil
 }

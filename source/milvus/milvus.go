@@ -131,6 +131,9 @@ func (s *Source) Units(ctx context.Context) ([]pipeline.Unit, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.store.LoadAll(ctx, own); err != nil {
+		return nil, err
+	}
 	var units []pipeline.Unit
 	if s.cfg.Store.Multitenancy {
 		units, err = s.sharedUnits(ctx, own)
@@ -152,9 +155,6 @@ func (s *Source) plainUnits(ctx context.Context, own []*layout.Collection) ([]pi
 			continue
 		}
 		u := pipeline.Unit{Lane: pipeline.Vectors, Name: names[stripped(c)], Dim: c.Dim}
-		if err := s.store.Load(ctx, c.Name); err != nil {
-			return nil, err
-		}
 		if u.Records, err = s.store.Count(ctx, c.Name, ""); err != nil {
 			return nil, err
 		}
@@ -209,9 +209,6 @@ func (s *Source) sharedUnits(ctx context.Context, own []*layout.Collection) ([]p
 
 // tenants counts the distinct ids of each logical collection in a shared one.
 func (s *Source) tenants(ctx context.Context, c *layout.Collection) (map[string]int64, error) {
-	if err := s.store.Load(ctx, c.Name); err != nil {
-		return nil, err
-	}
 	counts := map[string]int64{}
 	for p, err := range s.store.Pages(ctx, c.Name, "", []string{layout.FieldID, layout.FieldResource}, layout.Bounds{}, layout.MaxPage) {
 		if err != nil {
