@@ -17,7 +17,6 @@ import (
 func TestConformance(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
-			t.Parallel() // the real server lets one wait for most of the time
 			t.Parallel() // a server takes its time over each
 			var mu sync.Mutex
 			targets := map[string]env.MilvusConfig{}
@@ -69,7 +68,6 @@ func TestConformance(t *testing.T) {
 func TestReaderConformance(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
-			t.Parallel() // the real server lets one wait for most of the time
 			t.Parallel() // a server takes its time over each
 			cfg, content := store(t, k.server, k.shared), corpus(60, 8)
 			fill(t, open(t, Config{Store: cfg}), content)

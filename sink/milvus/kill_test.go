@@ -61,7 +61,6 @@ func TestKilledAtRandom(t *testing.T) {
 	}
 	for _, k := range kinds[:5] {
 		t.Run(k.name, func(t *testing.T) {
-			t.Parallel()
 			t.Parallel() // a server takes its time over each
 			cfg, random := store(t, k.server, k.shared), rand.New(rand.NewPCG(5, 6))
 			target := fmt.Sprintf("%s|%s|%v|%s", cfg.URI, cfg.Database, k.shared, t.TempDir())
