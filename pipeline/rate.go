@@ -23,7 +23,7 @@ func NewLimiter(perSecond float64) *Limiter {
 	if perSecond <= 0 {
 		return nil
 	}
-	return &Limiter{perSecond: perSecond, now: time.Now, wait: sleep}
+	return &Limiter{perSecond: perSecond, now: time.Now, wait: Sleep}
 }
 
 // Wait returns when n records may be written, or when ctx is done. The first

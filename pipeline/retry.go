@@ -39,7 +39,7 @@ func (b Backoff) Do(ctx context.Context, f func(attempt int) error) error {
 		limit = 20 * time.Second
 	}
 	if wait == nil {
-		wait = sleep
+		wait = Sleep
 	}
 	for n := 0; ; n++ {
 		err := f(n)
@@ -54,16 +54,5 @@ func (b Backoff) Do(ctx context.Context, f func(attempt int) error) error {
 		if err := wait(ctx, pause); err != nil {
 			return err
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
 	}
 }

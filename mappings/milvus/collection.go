@@ -147,10 +147,8 @@ func (s *Store) Load(ctx context.Context, names ...string) error {
 			if at == commonpb.LoadState_LoadStateLoaded {
 				break
 			}
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("loading collection %s: %w", name, context.Cause(ctx))
-			case <-time.After(wait):
+			if err := pipeline.Sleep(ctx, wait); err != nil {
+				return fmt.Errorf("loading collection %s: %w", name, err)
 			}
 		}
 	}

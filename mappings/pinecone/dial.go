@@ -104,7 +104,7 @@ func (c *Client) Create(ctx context.Context) (*Index, error) {
 		case time.Now().After(end):
 			return nil, pipeline.Environment(op, fmt.Errorf("it is not ready after %v", readyWait), "look at the index in Pinecone's console, then run the same command")
 		}
-		if err := Wait(ctx, time.Second); err != nil {
+		if err := pipeline.Sleep(ctx, time.Second); err != nil {
 			return nil, err
 		}
 	}
@@ -151,16 +151,4 @@ func Count(ctx context.Context, conn *sdk.IndexConnection) (records, elsewhere i
 		}
 	}
 	return records, elsewhere, nil
-}
-
-// Wait sleeps for d or until ctx is done.
-func Wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
 }

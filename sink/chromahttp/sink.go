@@ -175,22 +175,7 @@ func (s *Sink) Put(ctx context.Context, u pipeline.Unit, records []*pipeline.Vec
 	if err != nil || s.cfg.Journal == nil {
 		return out, err
 	}
-	gone := map[string]bool{}
-	for _, r := range out.Refused {
-		gone[r.Key] = true
-	}
-	var keys []string
-	for _, v := range records {
-		if !gone[v.ID] {
-			keys = append(keys, v.ID)
-			out.Changed = append(out.Changed, pipeline.Change{Unit: u.ID(), Key: v.ID, Reason: pipeline.Replayed,
-				Before: pipeline.Digest(nil), After: pipeline.Digest(v.ID), Note: "put in from the quarantine"})
-		}
-	}
-	if err := s.cfg.Journal.AddLines(ctx, nil, out.Changed); err != nil {
-		return pipeline.Outcome{}, err
-	}
-	return out, s.cfg.Journal.Release(ctx, u.ID(), keys)
+	return pipeline.Settle(ctx, s.cfg.Journal, u, pipeline.Accepted(records, out), out)
 }
 
 // named adds the unit to an error of the server.

@@ -148,24 +148,5 @@ func (s *Sink) Put(ctx context.Context, u pipeline.Unit, records []*pipeline.Vec
 	if err != nil {
 		return pipeline.Outcome{}, err
 	}
-	refused := map[string]bool{}
-	for _, r := range out.Refused {
-		refused[r.Key] = true
-	}
-	var keys []string
-	for _, v := range records {
-		if refused[v.ID] {
-			continue
-		}
-		keys = append(keys, v.ID)
-		out.Changed = append(out.Changed, pipeline.Change{Unit: u.ID(), Key: v.ID, Reason: pipeline.Replayed,
-			Before: pipeline.Digest(nil), After: pipeline.Digest(v.ID), Note: "put in from the quarantine"})
-	}
-	if len(keys) == 0 {
-		return out, nil
-	}
-	if err := s.cfg.Journal.AddLines(ctx, nil, out.Changed); err != nil {
-		return pipeline.Outcome{}, err
-	}
-	return out, s.cfg.Journal.Release(ctx, u.ID(), keys)
+	return pipeline.Settle(ctx, s.cfg.Journal, u, pipeline.Accepted(records, out), out)
 }

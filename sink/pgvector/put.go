@@ -34,8 +34,7 @@ func (s *Sink) Put(ctx context.Context, unit pipeline.Unit, records []*pipeline.
 			if done {
 				keys = append(keys, v.ID)
 				w.out.Written++
-				w.out.Changed = append(w.out.Changed, pipeline.Change{Unit: unit.ID(), Key: v.ID, Reason: pipeline.Replayed,
-					Before: pipeline.Digest(nil), After: pipeline.Digest(v.ID), Note: "put in from the quarantine"})
+				w.out.Changed = append(w.out.Changed, pipeline.Replay(unit, v.ID))
 			}
 		}
 		if err := s.store.Lines(ctx, tx, nil, w.out.Changed); err != nil {

@@ -33,7 +33,7 @@ func (s *Sink) Empty(ctx context.Context) error {
 		if time.Now().After(end) {
 			return pipeline.Environment("emptying the index", fmt.Errorf("it still lists %d records that were deleted", n), "Pinecone needs some time: run the same command again")
 		}
-		if err := layout.Wait(ctx, 100*time.Millisecond); err != nil {
+		if err := pipeline.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -112,17 +112,10 @@ func (s *Sink) Put(ctx context.Context, unit pipeline.Unit, records []*pipeline.
 		free = append(free, v)
 	}
 	out, err := w.write(ctx, free)
-	if err != nil || out.Written == 0 {
+	if err != nil {
 		return out, err
 	}
-	for _, id := range w.done {
-		out.Changed = append(out.Changed, pipeline.Change{Unit: unit.ID(), Key: id, Reason: pipeline.Replayed,
-			Before: pipeline.Digest(nil), After: pipeline.Digest(id), Note: "put in from the quarantine"})
-	}
-	if err := s.cfg.Journal.AddLines(ctx, nil, out.Changed); err != nil {
-		return pipeline.Outcome{}, err
-	}
-	return out, s.cfg.Journal.Release(ctx, unit.ID(), w.done)
+	return pipeline.Settle(ctx, s.cfg.Journal, unit, w.done, out)
 }
 
 // Finish waits until the index counts what was written. Nothing is to be built:
@@ -150,7 +143,7 @@ func (s *Sink) Finish(ctx context.Context, step func(string)) (pipeline.Outcome,
 			return pipeline.Outcome{}, nil
 		}
 		step(fmt.Sprintf("waiting until Pinecone shows what was written: %d of %d", have, want))
-		if err := layout.Wait(ctx, pause); err != nil {
+		if err := pipeline.Sleep(ctx, pause); err != nil {
 			return pipeline.Outcome{}, err
 		}
 	}

@@ -95,10 +95,8 @@ func (s *Sink) green(ctx context.Context, name string, step func(string)) error 
 				return qdrant.Classify("building the vector index of "+name, err)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(pause):
+		if err := pipeline.Sleep(ctx, pause); err != nil {
+			return err
 		}
 		pause = min(2*pause, time.Second)
 	}

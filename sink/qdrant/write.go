@@ -247,23 +247,7 @@ func (s *Sink) Put(ctx context.Context, u pipeline.Unit, records []*pipeline.Vec
 		return pipeline.Outcome{}, err
 	}
 	out.Refused = append(out.Refused, taken...)
-	gone := map[string]bool{}
-	for _, r := range out.Refused {
-		gone[r.Key] = true
-	}
-	var keys []string
-	for _, v := range records {
-		if gone[v.ID] {
-			continue
-		}
-		keys = append(keys, v.ID)
-		out.Changed = append(out.Changed, pipeline.Change{Unit: u.ID(), Key: v.ID, Reason: pipeline.Replayed,
-			Before: pipeline.Digest(nil), After: pipeline.Digest(v.ID), Note: "put in from the quarantine"})
-	}
-	if err := s.cfg.Journal.AddLines(ctx, nil, out.Changed); err != nil {
-		return pipeline.Outcome{}, err
-	}
-	return out, s.cfg.Journal.Release(ctx, u.ID(), keys)
+	return pipeline.Settle(ctx, s.cfg.Journal, u, pipeline.Accepted(records, out), out)
 }
 
 // elsewhere refuses the records whose id another tenant of the class holds.

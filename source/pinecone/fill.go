@@ -82,7 +82,7 @@ func (s *Source) fill(ctx context.Context) error {
 			return nil
 		}
 		s.cfg.Log.Info("waiting for Pinecone to list what it counts", "listed", listed, "counted", counted)
-		if err := layout.Wait(ctx, pause); err != nil {
+		if err := pipeline.Sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
