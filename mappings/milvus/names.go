@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"outgrow/mappings/env"
+	"outgrow/mappings/vectors"
 )
 
 // Names that Open WebUI's clients give. The plain client knows no other prefix.
@@ -39,24 +40,11 @@ const MaxName = 255
 var (
 	collectionName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	resourceName   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
-	hashName       = regexp.MustCompile(`^[0-9a-f]{63}$`)
 )
 
 // Class is the shared collection that a logical collection is kept in, without
 // the prefix.
-func Class(logical string) string {
-	switch {
-	case strings.HasPrefix(logical, "user-memory-"):
-		return Memories
-	case strings.HasPrefix(logical, "file-"):
-		return Files
-	case strings.HasPrefix(logical, "web-search-"):
-		return WebSearch
-	case hashName.MatchString(logical):
-		return HashBased
-	}
-	return Knowledge
-}
+func Class(logical string) string { return strings.ReplaceAll(vectors.Class(logical), "-", "_") }
 
 // Physical is the name of the collection in Milvus that holds a logical one.
 func Physical(cfg env.MilvusConfig, logical string) string {

@@ -9,19 +9,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"outgrow/mappings/vectors"
 )
 
 var errNoObject = errors.New("the metadata is not a JSON object")
 
-// entry is one key of a metadata object with its value's literal.
-type entry struct {
-	key string
-	raw json.RawMessage
-}
-
 // entries takes an object apart, in its order; of a repeated key the last value
 // counts. nil and null have none.
-func entries(raw json.RawMessage) ([]entry, error) {
+func entries(raw json.RawMessage) ([]vectors.Member, error) {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil, nil
@@ -29,81 +25,12 @@ func entries(raw json.RawMessage) ([]entry, error) {
 	if raw[0] != '{' || !json.Valid(raw) {
 		return nil, errNoObject
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if _, err := d.Token(); err != nil {
-		return nil, err
-	}
-	var out []entry
-	at := map[string]int{}
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return nil, err
-		}
-		e := entry{}
-		e.key, _ = t.(string)
-		if err := d.Decode(&e.raw); err != nil {
-			return nil, err
-		}
-		if i, ok := at[e.key]; ok {
-			out[i] = e
-			continue
-		}
-		at[e.key] = len(out)
-		out = append(out, e)
-	}
-	return out, nil
-}
-
-// object is the reverse of entries.
-func object(list []entry) json.RawMessage {
-	b := []byte{'{'}
-	for i, e := range list {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(appendQuoted(b, e.key), ':')
-		b = append(b, e.raw...)
-	}
-	return append(b, '}')
-}
-
-// appendQuoted writes a JSON string without needless escapes.
-func appendQuoted(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c == '\n':
-			b = append(b, '\\', 'n')
-		case c == '\r':
-			b = append(b, '\\', 'r')
-		case c == '\t':
-			b = append(b, '\\', 't')
-		case c < 0x20:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		default:
-			b = append(b, c)
-		}
-	}
-	return append(b, '"')
+	return vectors.Members(raw)
 }
 
 // float spells a double as Python does, so that a whole number stays a float:
 // 3.0, 1e+16, 5e-05.
-func float(f float64) string {
-	format := byte('f')
-	if a := math.Abs(f); a != 0 && (a < 1e-4 || a >= 1e16) {
-		format = 'e'
-	}
-	s := strconv.FormatFloat(f, format, -1, 64)
-	if !strings.ContainsAny(s, ".e") {
-		s += ".0"
-	}
-	return s
-}
+func float(f float64) string { return string(vectors.AppendFloat(nil, f)) }
 
 // double gives the number that Pinecone keeps of a literal; exact is false for
 // a whole number that loses digits, ok for one that is beyond a double.
@@ -217,10 +144,10 @@ func SameMetadata(a, b json.RawMessage) bool {
 	}
 	have := make(map[string]json.RawMessage, len(y))
 	for _, e := range y {
-		have[e.key] = e.raw
+		have[e.Key] = e.Value
 	}
 	for _, e := range x {
-		if w, ok := have[e.key]; !ok || !sameValue(e.raw, w) {
+		if w, ok := have[e.Key]; !ok || !sameValue(e.Value, w) {
 			return false
 		}
 	}

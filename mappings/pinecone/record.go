@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"outgrow/mappings/vectors"
 	"outgrow/pipeline"
 )
 
@@ -23,8 +24,8 @@ func Encode(v *pipeline.Vector, logical string) (out *sdk.Vector, size int, err 
 	}
 	fields := make(map[string]*structpb.Value, len(list)+2)
 	for _, e := range list {
-		if fields[e.key], err = encode(e.raw); err != nil {
-			return nil, 0, fmt.Errorf("key %q: %w", e.key, err)
+		if fields[e.Key], err = encode(e.Value); err != nil {
+			return nil, 0, fmt.Errorf("key %q: %w", e.Key, err)
 		}
 	}
 	delete(fields, TextKey) // its own would be mistaken for the document
@@ -70,7 +71,7 @@ func Decode(in *sdk.Vector) (v *pipeline.Vector, collection string) {
 		v.Embedding = *in.Values
 	}
 	fields := in.Metadata.GetFields()
-	list := make([]entry, 0, len(fields))
+	list := make([]vectors.Member, 0, len(fields))
 	for key, value := range fields {
 		s, isString := value.GetKind().(*structpb.Value_StringValue)
 		switch {
@@ -79,18 +80,18 @@ func Decode(in *sdk.Vector) (v *pipeline.Vector, collection string) {
 		case key == CollectionKey && isString:
 			collection = s.StringValue
 		default:
-			list = append(list, entry{key, decode(value)})
+			list = append(list, vectors.Member{Key: key, Value: decode(value)})
 		}
 	}
-	slices.SortFunc(list, func(a, b entry) int { return strings.Compare(a.key, b.key) })
-	v.Metadata = object(list)
+	slices.SortFunc(list, func(a, b vectors.Member) int { return strings.Compare(a.Key, b.Key) })
+	v.Metadata = vectors.Object(list)
 	return v, collection
 }
 
 func decode(v *structpb.Value) json.RawMessage {
 	switch k := v.GetKind().(type) {
 	case *structpb.Value_StringValue:
-		return appendQuoted(nil, k.StringValue)
+		return vectors.AppendText(nil, k.StringValue)
 	case *structpb.Value_NumberValue:
 		if f := k.NumberValue; f-f == 0 { // JSON has neither NaN nor infinity
 			return json.RawMessage(float(f))
@@ -110,12 +111,12 @@ func decode(v *structpb.Value) json.RawMessage {
 		}
 		return append(b, ']')
 	case *structpb.Value_StructValue:
-		list := make([]entry, 0, len(k.StructValue.GetFields()))
+		list := make([]vectors.Member, 0, len(k.StructValue.GetFields()))
 		for key, value := range k.StructValue.GetFields() {
-			list = append(list, entry{key, decode(value)})
+			list = append(list, vectors.Member{Key: key, Value: decode(value)})
 		}
-		slices.SortFunc(list, func(a, b entry) int { return strings.Compare(a.key, b.key) })
-		return object(list)
+		slices.SortFunc(list, func(a, b vectors.Member) int { return strings.Compare(a.Key, b.Key) })
+		return vectors.Object(list)
 	}
 	return json.RawMessage("null")
 }

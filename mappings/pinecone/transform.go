@@ -87,7 +87,7 @@ func (t *transformer) text() {
 type step struct {
 	reason pipeline.Reason
 	note   string
-	apply  func(e entry) (entry, bool)
+	apply  func(e vectors.Member) (vectors.Member, bool)
 }
 
 func (t *transformer) metadata() {
@@ -103,15 +103,15 @@ func (t *transformer) metadata() {
 		return
 	}
 	for _, s := range t.steps() {
-		kept, note := make([]entry, 0, len(list)), s.note
+		kept, note := make([]vectors.Member, 0, len(list)), s.note
 		changed := false
 		for _, e := range list {
 			f, ok := s.apply(e)
-			if !ok || !bytes.Equal(f.raw, e.raw) {
+			if !ok || !bytes.Equal(f.Value, e.Value) {
 				changed = true
-				note += fmt.Sprintf(" %.60q", e.key)
+				note += fmt.Sprintf(" %.60q", e.Key)
 				if s.reason == Digits {
-					note += " becomes " + string(f.raw)
+					note += " becomes " + string(f.Value)
 				}
 			}
 			if ok {
@@ -120,7 +120,7 @@ func (t *transformer) metadata() {
 		}
 		if changed {
 			before := t.out.Metadata
-			t.out.Metadata = object(kept)
+			t.out.Metadata = vectors.Object(kept)
 			t.change("vmetadata", string(before), string(t.out.Metadata), s.reason, note)
 		}
 		list = kept
@@ -129,20 +129,20 @@ func (t *transformer) metadata() {
 
 func (t *transformer) steps() []step {
 	return []step{
-		{Null, "null values left out:", func(e entry) (entry, bool) { return e, string(e.raw) != "null" }},
-		{Reserved, "overwritten by Open WebUI:", func(e entry) (entry, bool) { return e, e.key != TextKey && e.key != CollectionKey }},
-		{vectors.Nul, "NUL characters or lone surrogates removed:", func(e entry) (entry, bool) {
-			if e.raw[0] == '"' {
-				if s, changed := cleaned(e.raw); changed {
-					e.raw = appendQuoted(nil, s)
+		{Null, "null values left out:", func(e vectors.Member) (vectors.Member, bool) { return e, string(e.Value) != "null" }},
+		{Reserved, "overwritten by Open WebUI:", func(e vectors.Member) (vectors.Member, bool) { return e, e.Key != TextKey && e.Key != CollectionKey }},
+		{vectors.Nul, "NUL characters or lone surrogates removed:", func(e vectors.Member) (vectors.Member, bool) {
+			if e.Value[0] == '"' {
+				if s, changed := cleaned(e.Value); changed {
+					e.Value = vectors.AppendText(nil, s)
 				}
 			}
 			return e, true
 		}},
-		{Digits, "whole numbers are doubles here:", func(e entry) (entry, bool) {
-			if c := e.raw[0]; c == '-' || (c >= '0' && c <= '9') {
-				if f, exact, ok := double(string(e.raw)); ok && !exact {
-					e.raw = json.RawMessage(float(f))
+		{Digits, "whole numbers are doubles here:", func(e vectors.Member) (vectors.Member, bool) {
+			if c := e.Value[0]; c == '-' || (c >= '0' && c <= '9') {
+				if f, exact, ok := double(string(e.Value)); ok && !exact {
+					e.Value = json.RawMessage(float(f))
 				}
 			}
 			return e, true
@@ -203,24 +203,24 @@ func refusesMetadata(logical string, v *pipeline.Vector) (column string, reason 
 	}
 	size := len(`{"":""}`) + len(CollectionKey) + len(Prefix) + len(logical)
 	if v.Text != nil {
-		size += len(`"":,`) + len(TextKey) + len(appendQuoted(nil, *v.Text))
+		size += len(`"":,`) + len(TextKey) + len(vectors.AppendText(nil, *v.Text))
 	}
 	for _, e := range list {
-		if e.key == TextKey || e.key == CollectionKey {
+		if e.Key == TextKey || e.Key == CollectionKey {
 			continue
 		}
-		if strings.HasPrefix(e.key, "$") {
-			return "vmetadata", pipeline.Invalid, fmt.Sprintf("key %.60q begins with $", e.key)
+		if strings.HasPrefix(e.Key, "$") {
+			return "vmetadata", pipeline.Invalid, fmt.Sprintf("key %.60q begins with $", e.Key)
 		}
-		if _, err := encode(e.raw); err != nil {
-			return "vmetadata", pipeline.Invalid, fmt.Sprintf("key %.60q: %v", e.key, err)
+		if _, err := encode(e.Value); err != nil {
+			return "vmetadata", pipeline.Invalid, fmt.Sprintf("key %.60q: %v", e.Key, err)
 		}
-		raw := e.raw
+		raw := e.Value
 		if raw[0] == '"' {
 			s, _ := cleaned(raw)
-			raw = appendQuoted(nil, s)
+			raw = vectors.AppendText(nil, s)
 		}
-		size += len(appendQuoted(nil, e.key)) + len(raw) + len(":,")
+		size += len(vectors.AppendText(nil, e.Key)) + len(raw) + len(":,")
 	}
 	if size > MaxMetadata {
 		return "vmetadata", pipeline.TooLong, fmt.Sprintf("%d bytes of metadata and text, Pinecone takes %d a record", size, MaxMetadata)

@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"outgrow/mappings/env"
+	"outgrow/mappings/vectors"
 )
 
 // Keys of the payload, and the fields that are indexed.
@@ -41,25 +42,9 @@ const (
 // Classes gives the five classes.
 func Classes() []string { return []string{Memories, Knowledge, Files, WebSearch, HashBased} }
 
-// hashLength is the number of hexadecimal digits of a hash-based name; one
-// digit more makes it knowledge.
-const hashLength = 63
-
 // Class tells in which of the five shared collections a collection's records
 // are in multitenancy.
-func Class(name string) string {
-	switch {
-	case strings.HasPrefix(name, "user-memory-"):
-		return Memories
-	case strings.HasPrefix(name, "file-"):
-		return Files
-	case strings.HasPrefix(name, "web-search-"):
-		return WebSearch
-	case len(name) == hashLength && strings.Trim(name, "0123456789abcdef") == "":
-		return HashBased
-	}
-	return Knowledge
-}
+func Class(name string) string { return vectors.Class(name) }
 
 // Collection is Qdrant's own name of the collection that holds a unit.
 func Collection(cfg env.QdrantConfig, unit string) string {

@@ -88,11 +88,11 @@ func cleaned(raw json.RawMessage, change func(before, after json.RawMessage, rea
 		change(raw, clean, vectors.Encoding, "bytes that are not UTF-8 replaced")
 		raw = clean
 	}
-	if clean, found := withoutSurrogates(raw); found {
+	if clean, what := vectors.WithoutSurrogates(raw); what != "" {
 		if keys(clean) != keys(raw) {
 			return raw, "two keys would be one without their lone surrogates"
 		}
-		change(raw, clean, Surrogate, "lone surrogates removed")
+		change(raw, clean, Surrogate, what)
 		raw = clean
 	}
 	narrow, wide, err := narrowed(raw)
@@ -189,49 +189,6 @@ func narrowed(raw json.RawMessage) (out json.RawMessage, found bool, err error) 
 		return raw, false, nil
 	}
 	return append(out, raw[from:]...), true, nil
-}
-
-// withoutSurrogates takes escaped halves of surrogate pairs out of a JSON text,
-// in keys and values; the rest stays byte for byte.
-func withoutSurrogates(raw json.RawMessage) (out json.RawMessage, found bool) {
-	if !bytes.Contains(raw, []byte(`\u`)) {
-		return raw, false
-	}
-	for i := 0; i < len(raw); {
-		if raw[i] != '\\' || i+1 == len(raw) {
-			out = append(out, raw[i])
-			i++
-			continue
-		}
-		code, ok := escape(raw[i:])
-		n := 2
-		if ok {
-			n = 6
-		}
-		if ok && code >= 0xd800 && code < 0xdc00 {
-			if low, ok := escape(raw[i+6:]); ok && low >= 0xdc00 && low < 0xe000 {
-				n = 12
-			} else {
-				found, n, i = true, 0, i+6
-			}
-		} else if ok && code >= 0xdc00 && code < 0xe000 {
-			found, n, i = true, 0, i+6
-		}
-		out = append(out, raw[i:i+n]...)
-		i += n
-	}
-	if !found {
-		return raw, false
-	}
-	return out, true
-}
-
-func escape(b []byte) (uint64, bool) {
-	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
-	return n, err == nil
 }
 
 func keys(raw json.RawMessage) int {

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"outgrow/mappings/vectors"
 
 	pb "github.com/qdrant/go-client/qdrant"
 )
@@ -158,7 +159,7 @@ func JSON(v *pb.Value) json.RawMessage { return appendJSON(nil, v) }
 func appendJSON(b []byte, v *pb.Value) []byte {
 	switch k := v.GetKind().(type) {
 	case *pb.Value_StringValue:
-		return appendText(b, k.StringValue)
+		return vectors.AppendText(b, k.StringValue)
 	case *pb.Value_IntegerValue:
 		return strconv.AppendInt(b, k.IntegerValue, 10)
 	case *pb.Value_DoubleValue:
@@ -172,7 +173,7 @@ func appendJSON(b []byte, v *pb.Value) []byte {
 			if i > 0 {
 				b = append(b, ", "...)
 			}
-			b = append(appendText(b, key), ": "...)
+			b = append(vectors.AppendText(b, key), ": "...)
 			b = appendJSON(b, fields[key])
 		}
 		return append(b, '}')
@@ -194,44 +195,7 @@ func appendDouble(b []byte, f float64) []byte {
 	if f-f != 0 {
 		return append(b, "null"...)
 	}
-	format := byte('f')
-	if a := math.Abs(f); a != 0 && (a < 1e-4 || a >= 1e16) {
-		format = 'e'
-	}
-	from := len(b)
-	b = strconv.AppendFloat(b, f, format, -1, 64)
-	if isInteger(string(b[from:])) {
-		b = append(b, ".0"...)
-	}
-	return b
-}
-
-// appendText quotes s, escaping nothing that JSON does not ask for.
-func appendText(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	from := 0
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' {
-			continue
-		}
-		b = append(b, s[from:i]...)
-		from = i + 1
-		switch c {
-		case '"', '\\':
-			b = append(b, '\\', c)
-		case '\n':
-			b = append(b, '\\', 'n')
-		case '\t':
-			b = append(b, '\\', 't')
-		case '\r':
-			b = append(b, '\\', 'r')
-		default:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
-	}
-	return append(append(b, s[from:]...), '"')
+	return vectors.AppendFloat(b, f)
 }
 
 // SameMetadata reports whether Qdrant may give back got where it was given want:

@@ -62,17 +62,9 @@ func Object(members []Member) json.RawMessage {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(append(appendString(b, m.Key), ':'), m.Value...)
+		b = append(append(AppendText(b, m.Key), ':'), m.Value...)
 	}
 	return append(b, '}')
-}
-
-func appendString(b []byte, s string) []byte {
-	var buf bytes.Buffer
-	e := json.NewEncoder(&buf)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(s) // a string can always be encoded
-	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
 }
 
 // Excluded are the keys that Open WebUI never stores (retrieval/vector/utils.py).
@@ -103,7 +95,7 @@ func Flatten(raw json.RawMessage, drop bool) (out json.RawMessage, what string, 
 			if err != nil {
 				return nil, "", err
 			}
-			m.Value = appendString(nil, text)
+			m.Value = AppendText(nil, text)
 			nested++
 		}
 		if drop && slices.Contains(excluded, m.Key) {

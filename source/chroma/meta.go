@@ -5,8 +5,9 @@ import (
 	"errors"
 	"math"
 	"strconv"
-	"strings"
 	"unicode/utf8"
+
+	"outgrow/mappings/vectors"
 )
 
 // documentKey is the metadata key under which chromadb keeps the document.
@@ -112,50 +113,15 @@ func appendFloat(buf []byte, f float64) []byte {
 	case f == 0:
 		return append(buf, "0.0"...)
 	}
-	var tmp [32]byte
-	e := strconv.AppendFloat(tmp[:0], f, 'e', -1, 64)
-	at := strings.LastIndexByte(string(e), 'e')
-	if exp, _ := strconv.Atoi(string(e[at+1:])); exp < -4 || exp >= 16 {
-		return append(buf, e...)
-	}
-	start := len(buf)
-	buf = strconv.AppendFloat(buf, f, 'f', -1, 64)
-	if strings.IndexByte(string(buf[start:]), '.') < 0 {
-		buf = append(buf, ".0"...)
-	}
-	return buf
+	return vectors.AppendFloat(buf, f)
 }
-
-const hexDigits = "0123456789abcdef"
 
 // appendString quotes a string; only what JSON demands is escaped.
 func appendString(buf []byte, s string) ([]byte, error) {
 	if !utf8.ValidString(s) {
 		return buf, errNotUTF8
 	}
-	buf = append(buf, '"')
-	from := 0
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' {
-			continue
-		}
-		buf = append(buf, s[from:i]...)
-		from = i + 1
-		switch c {
-		case '"', '\\':
-			buf = append(buf, '\\', c)
-		case '\n':
-			buf = append(buf, '\\', 'n')
-		case '\r':
-			buf = append(buf, '\\', 'r')
-		case '\t':
-			buf = append(buf, '\\', 't')
-		default:
-			buf = append(buf, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
-	}
-	return append(append(buf, s[from:]...), '"'), nil
+	return vectors.AppendText(buf, s), nil
 }
 
 // metadataJSON gives nil when there are no fields: the store then holds none.
