@@ -161,7 +161,7 @@ func (s *Source) Keys(ctx context.Context, u pipeline.Unit) iter.Seq2[string, er
 		var after []byte
 		for err == nil {
 			var ids []string
-			if ids, err = sp.ids(u.Name, after, keyPage, 0); err != nil {
+			if ids, err = sp.ids(u.Name, after, keyPage); err != nil {
 				break
 			}
 			for _, id := range ids {
@@ -235,14 +235,17 @@ func (s *Source) Split(ctx context.Context, u pipeline.Unit, n int) ([]pipeline.
 	}
 	n = int(min(int64(n), count))
 	parts := []pipeline.Part{{Unit: u}}
-	for i := 1; i < n; i++ {
-		ids, err := sp.ids(u.Name, nil, 1, int(count*int64(i)/int64(n))-1)
-		if err != nil || len(ids) == 0 {
-			return nil, local("cutting "+u.ID(), err)
-		}
-		c := cursor(ids[0])
-		parts[i-1].To = c
-		parts = append(parts, pipeline.Part{Unit: u, N: i, From: c})
+	if n < 2 {
+		return parts, nil
+	}
+	cuts, err := sp.cuts(u.Name, n)
+	if err != nil {
+		return nil, local("cutting "+u.ID(), err)
+	}
+	for i, id := range cuts {
+		c := cursor(id)
+		parts[i].To = c
+		parts = append(parts, pipeline.Part{Unit: u, N: i + 1, From: c})
 	}
 	return parts, nil
 }

@@ -168,14 +168,25 @@ func (s *spool) units() (units []pipeline.Unit, strange int64, err error) {
 	return units, strange, rows.Err()
 }
 
-// ids gives up to limit ids of a collection in (after, to], in order; to "" is
-// the end. after is nil for the beginning.
-func (s *spool) ids(collection string, after []byte, limit, offset int) (out []string, err error) {
+// ids gives up to limit ids of a collection after one, in order. after is nil
+// for the beginning.
+func (s *spool) ids(collection string, after []byte, limit int) ([]string, error) {
 	where, args := "", []any{[]byte(collection)}
 	if after != nil {
 		where, args = " AND id > ?", append(args, after)
 	}
-	rows, err := s.db.Query("SELECT id FROM rec WHERE coll = (SELECT n FROM coll WHERE name = ?)"+where+" ORDER BY id LIMIT ? OFFSET ?", append(args, limit, offset)...)
+	return s.list("SELECT id FROM rec WHERE coll = (SELECT n FROM coll WHERE name = ?)"+where+" ORDER BY id LIMIT ?", append(args, limit)...)
+}
+
+// cuts gives the last ids of the first n-1 of n ranges of a collection, in order,
+// which hold the same number of records, give or take one.
+func (s *spool) cuts(collection string, n int) ([]string, error) {
+	return s.list(`SELECT max(id) FROM (SELECT id, ntile(?) OVER (ORDER BY id) AS part FROM rec WHERE coll = (SELECT n FROM coll WHERE name = ?))
+		GROUP BY part HAVING part < ? ORDER BY part`, n, []byte(collection), n)
+}
+
+func (s *spool) list(query string, args ...any) (out []string, err error) {
+	rows, err := s.db.Query(query, args...)
 	if err != nil {
 		return nil, err
 	}
