@@ -1,11 +1,9 @@
 package chromahttp
 
 import (
-	"bytes"
 	"encoding/json"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,75 +18,25 @@ import (
 	"outgrow/testdata/servers"
 )
 
-// owui runs the harness around Open WebUI's own Chroma client.
+// owui runs Open WebUI's own Chroma client.
 type owui struct {
-	t              *testing.T
-	python, script string
-	cfg            env.ChromaConfig
-}
-
-// openWebUI finds the Python of an installed Open WebUI; it never installs one.
-func openWebUI(t *testing.T) owui {
-	t.Helper()
-	shared := servers.Shared(t)
-	cache := os.Getenv("OUTGROW_CACHE")
-	if cache == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(home, ".cache", "outgrow")
-	}
-	venv := filepath.Join(cache, "owui-0.12.4")
-	if _, err := os.Stat(filepath.Join(venv, "installed")); err != nil {
-		servers.Skip(t, "Open WebUI is not installed: testdata/e2e/openwebui.sh does that")
-	}
-	return owui{t: t, python: filepath.Join(venv, "bin", "python"), script: filepath.Join(shared, "tools", "owui_vec.py")}
+	t       *testing.T
+	harness servers.OpenWebUI
+	cfg     env.ChromaConfig
 }
 
 func (o owui) at(cfg env.ChromaConfig) owui { o.cfg = cfg; return o }
 
 func (o owui) run(args ...string) {
 	o.t.Helper()
-	cmd := exec.CommandContext(o.t.Context(), o.python, append([]string{o.script}, args...)...)
-	cmd.Env = append(os.Environ(), "VECTOR_DB=chroma", "CHROMA_HTTP_HOST="+o.cfg.Host, "CHROMA_HTTP_PORT="+strconv.Itoa(o.cfg.Port), "CHROMA_DATABASE="+o.cfg.Database,
-		"DATA_DIR="+o.t.TempDir(), "OFFLINE_MODE=true", "HF_HUB_OFFLINE=1", "ANONYMIZED_TELEMETRY=false")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		o.t.Fatalf("%s: %v\n%s", args[0], err, out[max(0, len(out)-2000):])
-	}
-}
-
-type line struct {
-	Collection string          `json:"collection"`
-	ID         string          `json:"id"`
-	Text       *string         `json:"text"`
-	Metadata   json.RawMessage `json:"metadata"`
-	Vector     []float32       `json:"vector"`
-	Ids        []string        `json:"ids"`
-	Scores     []float64       `json:"scores"`
-}
-
-func lines(t *testing.T, name string) (out []line) {
-	t.Helper()
-	text, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, one := range bytes.Split(bytes.TrimSpace(text), []byte("\n")) {
-		var l line
-		if err := json.Unmarshal(one, &l); err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, l)
-	}
-	return out
+	o.harness.Run(o.t, []string{"VECTOR_DB=chroma", "CHROMA_HTTP_HOST=" + o.cfg.Host, "CHROMA_HTTP_PORT=" + strconv.Itoa(o.cfg.Port), "CHROMA_DATABASE=" + o.cfg.Database}, args...)
 }
 
 // What Open WebUI's client wrote is read by outgrow and written by it into
 // another database, where Open WebUI's client finds the same: collections,
 // dumps, searches. Its own searches and outgrow's are the same too.
 func TestOpenWebUI(t *testing.T) {
-	o := openWebUI(t)
+	o := owui{t: t, harness: servers.NewOpenWebUI(t, false)}
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
 	theirs, ours := store(servers.Chroma(t)), store(servers.Chroma(t))
@@ -119,7 +67,7 @@ func TestOpenWebUI(t *testing.T) {
 
 	o.at(ours).run("dump", "-o", file("b"))
 	exact, off := 0, 0.0
-	a, b := lines(t, file("a")), lines(t, file("b"))
+	a, b := servers.OpenWebUILines(t, file("a")), servers.OpenWebUILines(t, file("b"))
 	if len(a) != 500 || len(b) != 500 {
 		t.Fatalf("%d and %d records", len(a), len(b))
 	}
@@ -143,7 +91,7 @@ func TestOpenWebUI(t *testing.T) {
 		t.Errorf("an element is off by %g of itself", off)
 	}
 
-	var queries []line
+	var queries []servers.OpenWebUILine
 	var text []byte
 	for i, l := range a {
 		if i%14 == 0 {
@@ -157,7 +105,7 @@ func TestOpenWebUI(t *testing.T) {
 	}
 	o.at(theirs).run("search", file("q"), "-o", file("a.s"))
 	o.at(ours).run("search", file("q"), "-o", file("b.s"))
-	want, got := lines(t, file("a.s")), lines(t, file("b.s"))
+	want, got := servers.OpenWebUILines(t, file("a.s")), servers.OpenWebUILines(t, file("b.s"))
 	if len(want) != 36 || len(got) != 36 {
 		t.Fatalf("%d and %d answers", len(want), len(got))
 	}

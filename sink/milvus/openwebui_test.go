@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -23,69 +23,17 @@ import (
 	"outgrow/testdata/servers"
 )
 
-// owui runs the harness around Open WebUI's own Milvus clients.
+// owui runs Open WebUI's own Milvus clients.
 type owui struct {
-	t                        *testing.T
-	python, script, overlays string
-	cfg                      env.MilvusConfig
-}
-
-// openWebUI finds an installed Open WebUI and its Milvus client; it installs
-// neither.
-func openWebUI(t *testing.T) owui {
-	shared := servers.Shared(t)
-	cache := os.Getenv("OUTGROW_CACHE")
-	if cache == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(home, ".cache", "outgrow")
-	}
-	venv, clients := filepath.Join(cache, "owui-0.12.4"), filepath.Join(cache, "owui-clients-0.12.4")
-	for _, dir := range []string{venv, clients} {
-		if _, err := os.Stat(filepath.Join(dir, "installed")); err != nil {
-			servers.Skip(t, "Open WebUI or its clients are not installed: testdata/matrix/clients.sh does that")
-		}
-	}
-	return owui{t: t, python: filepath.Join(venv, "bin", "python"), script: filepath.Join(shared, "tools", "owui_vec.py"), overlays: clients}
+	t       *testing.T
+	harness servers.OpenWebUI
+	cfg     env.MilvusConfig
 }
 
 func (o owui) run(args ...string) {
 	o.t.Helper()
-	cmd := exec.CommandContext(o.t.Context(), o.python, append([]string{o.script}, args...)...)
-	cmd.Env = append(os.Environ(), "VECTOR_DB=milvus", "MILVUS_URI="+o.cfg.URI, "MILVUS_DB="+o.cfg.Database, "DATA_DIR="+o.t.TempDir(), "OFFLINE_MODE=true",
-		"HF_HUB_OFFLINE=1", "OWUI_VEC_OVERLAY="+o.overlays, "MILVUS_INDEX_TYPE="+o.cfg.IndexType)
-	if o.cfg.Multitenancy {
-		cmd.Env = append(cmd.Env, "ENABLE_MILVUS_MULTITENANCY_MODE=true")
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		o.t.Fatalf("%s: %v\n%s", args[0], err, out[max(0, len(out)-3000):])
-	}
-}
-
-type line struct {
-	Collection string    `json:"collection"`
-	ID         string    `json:"id"`
-	Vector     []float32 `json:"vector"`
-	Ids        []string  `json:"ids"`
-	Scores     []float64 `json:"scores"`
-}
-
-func lines(t *testing.T, name string) (out []line) {
-	t.Helper()
-	raw, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for text := range bytes.Lines(raw) {
-		var l line
-		if err := json.Unmarshal(text, &l); err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, l)
-	}
-	return out
+	o.harness.Run(o.t, []string{"VECTOR_DB=milvus", "MILVUS_URI=" + o.cfg.URI, "MILVUS_DB=" + o.cfg.Database, "MILVUS_INDEX_TYPE=" + o.cfg.IndexType,
+		"ENABLE_MILVUS_MULTITENANCY_MODE=" + strconv.FormatBool(o.cfg.Multitenancy)}, args...)
 }
 
 // described is what the server says of a collection, without its numbers.
@@ -186,7 +134,7 @@ func stored(t *testing.T, s *layout.Store, name string) (out []string) {
 // another: schemas, indexes, stored bytes, dumps and search results are the
 // same, and outgrow's own search gives them too.
 func TestLayoutIsOpenWebUIs(t *testing.T) {
-	base := openWebUI(t)
+	base := owui{t: t, harness: servers.NewOpenWebUI(t, true)}
 	dir := t.TempDir()
 	corpus, queries := filepath.Join(dir, "corpus"), filepath.Join(dir, "queries")
 	base.run("gen", corpus, "--n", "500", "--dim", "64")
@@ -291,7 +239,7 @@ func sameDumps(t *testing.T, theirs, ours owui, at string) {
 	if err != nil || len(x) == 0 || !bytes.Equal(x, y) {
 		t.Errorf("dumps of %d and %d bytes, %v", len(x), len(y), err)
 	}
-	if n := len(lines(t, at+".b")); n != 500 {
+	if n := len(servers.OpenWebUILines(t, at+".b")); n != 500 {
 		t.Errorf("%d records in the dump", n)
 	}
 }
@@ -299,8 +247,8 @@ func sameDumps(t *testing.T, theirs, ours owui, at string) {
 func sameSearches(t *testing.T, theirs, ours owui, src *reader.Source, corpus, queries, at string) {
 	t.Helper()
 	var q []byte
-	var asked []line
-	for i, l := range lines(t, corpus) {
+	var asked []servers.OpenWebUILine
+	for i, l := range servers.OpenWebUILines(t, corpus) {
 		if i%14 == 0 {
 			raw, _ := json.Marshal(map[string]any{"collection": l.Collection, "vector": l.Vector})
 			q, asked = append(append(q, raw...), '\n'), append(asked, l)
@@ -311,7 +259,7 @@ func sameSearches(t *testing.T, theirs, ours owui, src *reader.Source, corpus, q
 	}
 	theirs.run("search", queries, "-o", at+".sa")
 	ours.run("search", queries, "-o", at+".sb")
-	want, got := lines(t, at+".sa"), lines(t, at+".sb")
+	want, got := servers.OpenWebUILines(t, at+".sa"), servers.OpenWebUILines(t, at+".sb")
 	if len(want) != 36 || len(got) != 36 {
 		t.Fatalf("%d and %d searches", len(want), len(got))
 	}

@@ -1,14 +1,13 @@
 package pgvector
 
 import (
-	"bufio"
 	"encoding/json"
 	"maps"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -19,90 +18,32 @@ import (
 	"outgrow/testdata/servers"
 )
 
-// owui runs the harness around Open WebUI's own pgvector client.
+// owui runs Open WebUI's own pgvector client.
 type owui struct {
-	t              *testing.T
-	python, script string
-	cfg            env.PGVectorConfig
-}
-
-// openWebUI finds the Python of an installed Open WebUI; it never installs one.
-func openWebUI(t *testing.T) (python, script string) {
-	shared := servers.Shared(t)
-	cache := os.Getenv("OUTGROW_CACHE")
-	if cache == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(home, ".cache", "outgrow")
-	}
-	venv := filepath.Join(cache, "owui-0.12.4")
-	if _, err := os.Stat(filepath.Join(venv, "installed")); err != nil {
-		servers.Skip(t, "Open WebUI is not installed: testdata/e2e/openwebui.sh does that")
-	}
-	return filepath.Join(venv, "bin", "python"), filepath.Join(shared, "tools", "owui_vec.py")
+	t       *testing.T
+	harness servers.OpenWebUI
+	cfg     env.PGVectorConfig
 }
 
 func (o owui) run(args ...string) {
 	o.t.Helper()
-	cmd := exec.CommandContext(o.t.Context(), o.python, append([]string{o.script}, args...)...)
-	set := map[string]string{"VECTOR_DB": "pgvector", "PGVECTOR_DB_URL": strings.Replace(o.cfg.URL.Reveal(), "postgres://", "postgresql://", 1),
-		"PGVECTOR_INITIALIZE_MAX_VECTOR_LENGTH": "1536", "DATA_DIR": o.t.TempDir(), "OFFLINE_MODE": "true", "HF_HUB_OFFLINE": "1", "PGVECTOR_IVFFLAT_LISTS": "100"}
-	if o.cfg.HalfVec {
-		set["PGVECTOR_USE_HALFVEC"] = "true"
-	}
+	lists := 100
 	if o.cfg.IVFFlatLists == 5 {
-		set["PGVECTOR_IVFFLAT_LISTS"] = "5"
+		lists = 5
 	}
-	cmd.Env = os.Environ()
-	for k, v := range set {
-		cmd.Env = append(cmd.Env, k+"="+v)
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		o.t.Fatalf("%s: %v\n%s", args[0], err, out[max(0, len(out)-2000):])
-	}
-}
-
-type line struct {
-	Collection string          `json:"collection"`
-	ID         string          `json:"id"`
-	Text       *string         `json:"text"`
-	Metadata   json.RawMessage `json:"metadata"`
-	Vector     []float32       `json:"vector"`
-	Ids        []string        `json:"ids"`
-	Scores     []float64       `json:"scores"`
-}
-
-func lines(t *testing.T, name string) (out []line) {
-	t.Helper()
-	f, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for s := bufio.NewReader(f); ; {
-		text, err := s.ReadBytes('\n')
-		if err != nil {
-			return out
-		}
-		var l line
-		if err := json.Unmarshal(text, &l); err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, l)
-	}
+	o.harness.Run(o.t, []string{"VECTOR_DB=pgvector", "PGVECTOR_DB_URL=" + strings.Replace(o.cfg.URL.Reveal(), "postgres://", "postgresql://", 1),
+		"PGVECTOR_INITIALIZE_MAX_VECTOR_LENGTH=1536", "PGVECTOR_USE_HALFVEC=" + strconv.FormatBool(o.cfg.HalfVec), "PGVECTOR_IVFFLAT_LISTS=" + strconv.Itoa(lists)}, args...)
 }
 
 // Open WebUI writes a corpus into one database and outgrow what it dumped into
 // another: tables, indexes, dumps and search results are the same.
 func TestLayoutIsOpenWebUIs(t *testing.T) {
-	python, script := openWebUI(t)
+	harness := servers.NewOpenWebUI(t, false)
 	dir := t.TempDir()
 	corpus, queries := filepath.Join(dir, "corpus"), filepath.Join(dir, "queries")
-	owui{t: t, python: python, script: script}.run("gen", corpus, "--n", "500", "--dim", "384")
+	owui{t: t, harness: harness}.run("gen", corpus, "--n", "500", "--dim", "384")
 	var q []byte
-	for i, l := range lines(t, corpus) {
+	for i, l := range servers.OpenWebUILines(t, corpus) {
 		if i%14 == 0 {
 			b, _ := json.Marshal(map[string]any{"collection": l.Collection, "vector": l.Vector})
 			q = append(append(q, b...), '\n')
@@ -120,15 +61,15 @@ func TestLayoutIsOpenWebUIs(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := config(servers.PostgreSQL(t), 1536)
 			cfg.PG.IVFFlatLists, cfg.PG.HalfVec = c.lists, c.half
-			theirs := owui{t, python, script, cfg.PG}
+			theirs := owui{t, harness, cfg.PG}
 			theirs.cfg.URL = env.Secret(servers.PostgreSQL(t))
-			ours := owui{t, python, script, cfg.PG}
+			ours := owui{t, harness, cfg.PG}
 			a, b := filepath.Join(dir, c.name+".a"), filepath.Join(dir, c.name+".b")
 			theirs.run("load", corpus)
 			theirs.run("dump", "-o", a) // this second start makes the ivfflat index
 
 			src := &memory{batch: 100}
-			for _, l := range lines(t, a) {
+			for _, l := range servers.OpenWebUILines(t, a) {
 				v := &pipeline.Vector{ID: l.ID, Text: l.Text, Metadata: l.Metadata, Embedding: l.Vector}
 				if len(v.Embedding) == 1536 { // padding, as a reader of the true dimension takes it off
 					v.Embedding = v.Embedding[:384]
@@ -169,7 +110,7 @@ func TestLayoutIsOpenWebUIs(t *testing.T) {
 			theirs.run("search", queries, "-o", a+".s")
 			ours.run("search", queries, "-o", b+".s")
 			found, same := 0, 0
-			want, got := lines(t, a+".s"), lines(t, b+".s")
+			want, got := servers.OpenWebUILines(t, a+".s"), servers.OpenWebUILines(t, b+".s")
 			for i, w := range want {
 				found += len(w.Ids)
 				for _, id := range w.Ids {
@@ -182,7 +123,7 @@ func TestLayoutIsOpenWebUIs(t *testing.T) {
 				}
 			}
 			t.Logf("%d queries, %d of %d hits the same", len(want), same, found)
-			searched(t, openReader(t, reader.Config{PG: theirs.cfg}), lines(t, queries), want, c.exact)
+			searched(t, openReader(t, reader.Config{PG: theirs.cfg}), servers.OpenWebUILines(t, queries), want, c.exact)
 			if len(want) != 36 || found < 300 || same*10 < found*8 {
 				t.Errorf("%d queries, %d of %d hits the same", len(want), same, found)
 			}
@@ -192,7 +133,7 @@ func TestLayoutIsOpenWebUIs(t *testing.T) {
 
 // searched compares outgrow's own searches in their database with their
 // client's, and finds out the dimension that the padding hides.
-func searched(t *testing.T, r *reader.Source, queries, want []line, exact bool) {
+func searched(t *testing.T, r *reader.Source, queries, want []servers.OpenWebUILine, exact bool) {
 	t.Helper()
 	units, err := r.Units(t.Context())
 	if err != nil || len(units) != 12 {

@@ -1,15 +1,12 @@
 package pinecone
 
 import (
-	"bufio"
 	"encoding/json"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 
 	layout "outgrow/mappings/pinecone"
@@ -19,40 +16,11 @@ import (
 	"outgrow/testdata/servers"
 )
 
-// owui runs the harness around Open WebUI's own Pinecone client, on the same
-// fake as outgrow.
+// owui runs Open WebUI's own Pinecone client on the same fake as outgrow.
 type owui struct {
-	t                       *testing.T
-	python, script, overlay string
-	cfg                     Config
-}
-
-// openWebUI finds the Python of an installed Open WebUI, which it never
-// installs, and Pinecone's client for it.
-func openWebUI(t *testing.T) owui {
-	shared := servers.Shared(t)
-	cache := os.Getenv("OUTGROW_CACHE")
-	if cache == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(home, ".cache", "outgrow")
-	}
-	venv := filepath.Join(cache, "owui-0.12.4")
-	if _, err := os.Stat(filepath.Join(venv, "installed")); err != nil {
-		servers.Skip(t, "Open WebUI is not installed: testdata/e2e/openwebui.sh does that")
-	}
-	o := owui{t: t, python: filepath.Join(venv, "bin", "python"), script: filepath.Join(shared, "tools", "owui_vec.py")}
-	cmd := exec.CommandContext(t.Context(), "bash", "../../testdata/servers/pineconeclient.sh", o.python)
-	var said strings.Builder
-	cmd.Stderr = &said
-	out, err := cmd.Output()
-	if err != nil {
-		servers.Skip(t, "%v: %s", err, strings.TrimSpace(said.String()))
-	}
-	o.overlay = strings.TrimSpace(string(out))
-	return o
+	t       *testing.T
+	harness servers.OpenWebUI
+	cfg     Config
 }
 
 func (o owui) on(cfg Config) owui { o.cfg = cfg; return o }
@@ -60,55 +28,21 @@ func (o owui) on(cfg Config) owui { o.cfg = cfg; return o }
 func (o owui) run(args ...string) {
 	o.t.Helper()
 	c := o.cfg.Store
-	cmd := exec.CommandContext(o.t.Context(), o.python, append([]string{o.script}, args...)...)
-	cmd.Env = append(os.Environ(), "VECTOR_DB=pinecone", "PINECONE_API_KEY="+c.APIKey.Reveal(), "PINECONE_ENVIRONMENT="+c.Environment,
-		"PINECONE_INDEX_NAME="+c.Index, "PINECONE_DIMENSION="+strconv.Itoa(c.Dimension), "PINECONE_CONTROLLER_HOST="+c.Controller,
-		"PINECONE_METRIC="+c.Metric, "OWUI_PINECONE_PLAINTEXT=1", "OWUI_VEC_OVERLAY="+o.overlay, "DATA_DIR="+o.t.TempDir(), "OFFLINE_MODE=true", "HF_HUB_OFFLINE=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		o.t.Fatalf("%s: %v\n%s", args[0], err, out[max(0, len(out)-3000):])
-	}
-}
-
-type line struct {
-	Collection string          `json:"collection"`
-	ID         string          `json:"id"`
-	Text       *string         `json:"text"`
-	Metadata   json.RawMessage `json:"metadata"`
-	Vector     []float32       `json:"vector"`
-	Ids        []string        `json:"ids"`
-	Scores     []float64       `json:"scores"`
-}
-
-func lines(t *testing.T, name string) (out []line) {
-	t.Helper()
-	f, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for s := bufio.NewReader(f); ; {
-		text, err := s.ReadBytes('\n')
-		if err != nil {
-			return out
-		}
-		var l line
-		if err := json.Unmarshal(text, &l); err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, l)
-	}
+	o.harness.Run(o.t, []string{"VECTOR_DB=pinecone", "PINECONE_API_KEY=" + c.APIKey.Reveal(), "PINECONE_ENVIRONMENT=" + c.Environment,
+		"PINECONE_INDEX_NAME=" + c.Index, "PINECONE_DIMENSION=" + strconv.Itoa(c.Dimension), "PINECONE_CONTROLLER_HOST=" + c.Controller,
+		"PINECONE_METRIC=" + c.Metric, "OWUI_PINECONE_PLAINTEXT=1"}, args...)
 }
 
 // Open WebUI writes a corpus into one index and outgrow what it wrote into
 // another: the requests that made them, the records, its own client's dumps and
 // its searches are the same.
 func TestLayoutIsOpenWebUIsOnFake(t *testing.T) {
-	o := openWebUI(t)
+	o := owui{t: t, harness: servers.NewOpenWebUI(t, true)}
 	fake, dir := servers.FakePinecone(t), t.TempDir()
 	corpus, queries := filepath.Join(dir, "corpus"), filepath.Join(dir, "queries")
 	o.run("gen", corpus, "--n", "500", "--dim", "384")
 	var q []byte
-	for i, l := range lines(t, corpus) {
+	for i, l := range servers.OpenWebUILines(t, corpus) {
 		if i%14 == 0 {
 			b, _ := json.Marshal(map[string]any{"collection": l.Collection, "vector": l.Vector})
 			q = append(append(q, b...), '\n')
@@ -132,13 +66,13 @@ func TestLayoutIsOpenWebUIsOnFake(t *testing.T) {
 			// As another store holds them: whole numbers are ints, and text and
 			// collection_name are no metadata.
 			ints := map[string]map[string]json.RawMessage{}
-			for _, l := range lines(t, corpus) {
+			for _, l := range servers.OpenWebUILines(t, corpus) {
 				m := map[string]json.RawMessage{}
 				_ = json.Unmarshal(l.Metadata, &m)
 				ints[l.ID] = m
 			}
 			src := &memory{batch: 100}
-			for _, l := range lines(t, a) {
+			for _, l := range servers.OpenWebUILines(t, a) {
 				m := map[string]json.RawMessage{}
 				if err := json.Unmarshal(l.Metadata, &m); err != nil {
 					t.Fatal(err)
@@ -189,14 +123,14 @@ func TestLayoutIsOpenWebUIsOnFake(t *testing.T) {
 			}
 			o.on(theirs).run("search", queries, "-o", a+".s")
 			o.on(ours).run("search", queries, "-o", b+".s")
-			searches(t, ours, lines(t, queries), lines(t, a+".s"), lines(t, b+".s"))
+			searches(t, ours, servers.OpenWebUILines(t, queries), servers.OpenWebUILines(t, a+".s"), servers.OpenWebUILines(t, b+".s"))
 		})
 	}
 }
 
 // searches compares Open WebUI's hits in both indexes with each other and with
 // outgrow's own.
-func searches(t *testing.T, cfg Config, queries, want, got []line) {
+func searches(t *testing.T, cfg Config, queries, want, got []servers.OpenWebUILine) {
 	t.Helper()
 	r := openReader(t, reader.Config{Store: cfg.Store})
 	found := 0

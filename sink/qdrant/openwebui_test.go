@@ -1,13 +1,11 @@
 package qdrant
 
 import (
-	"bufio"
 	"encoding/json"
 	"io"
 	"math"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -24,87 +22,24 @@ import (
 	"outgrow/testdata/servers"
 )
 
-// owui runs the harness around Open WebUI's own Qdrant client.
+// owui runs Open WebUI's own Qdrant client.
 type owui struct {
-	t                        *testing.T
-	python, script, overlays string
-	cfg                      env.QdrantConfig
-}
-
-// openWebUI finds the Python of an installed Open WebUI, and its Qdrant client,
-// which is installed beside it when OUTGROW_INSTALL=1.
-func openWebUI(t *testing.T) owui {
-	shared := servers.Shared(t)
-	cache := os.Getenv("OUTGROW_CACHE")
-	if cache == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(home, ".cache", "outgrow")
-	}
-	venv, clients := filepath.Join(cache, "owui-0.12.4"), filepath.Join(cache, "owui-clients-0.12.4")
-	python := filepath.Join(venv, "bin", "python")
-	if _, err := os.Stat(filepath.Join(venv, "installed")); err != nil {
-		servers.Skip(t, "Open WebUI is not installed: testdata/e2e/openwebui.sh does that")
-	}
-	if _, err := os.Stat(filepath.Join(clients, "installed")); err != nil {
-		if os.Getenv("OUTGROW_INSTALL") != "1" {
-			servers.Skip(t, "Open WebUI's clients are not installed: OUTGROW_INSTALL=1 does that")
-		}
-		if out, err := exec.CommandContext(t.Context(), "bash", "../../testdata/matrix/clients.sh", python).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
-	return owui{t: t, python: python, script: filepath.Join(shared, "tools", "owui_vec.py"), overlays: clients}
+	t       *testing.T
+	harness servers.OpenWebUI
+	cfg     env.QdrantConfig
 }
 
 func (o owui) run(args ...string) {
 	o.t.Helper()
-	cmd := exec.CommandContext(o.t.Context(), o.python, append([]string{o.script}, args...)...)
-	cmd.Env = append(os.Environ(), "VECTOR_DB=qdrant", "QDRANT_URI="+o.cfg.URI, "QDRANT_GRPC_PORT="+strconv.Itoa(o.cfg.GRPCPort), "QDRANT_TIMEOUT=60",
-		"QDRANT_COLLECTION_PREFIX="+o.cfg.Prefix, "ENABLE_QDRANT_MULTITENANCY_MODE="+strconv.FormatBool(o.cfg.Multitenancy), "DATA_DIR="+o.t.TempDir(),
-		"OWUI_VEC_OVERLAY="+o.overlays, "OFFLINE_MODE=true", "HF_HUB_OFFLINE=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		o.t.Fatalf("%s: %v\n%s", args[0], err, out[max(0, len(out)-2000):])
-	}
+	o.harness.Run(o.t, []string{"VECTOR_DB=qdrant", "QDRANT_URI=" + o.cfg.URI, "QDRANT_GRPC_PORT=" + strconv.Itoa(o.cfg.GRPCPort), "QDRANT_TIMEOUT=60",
+		"QDRANT_COLLECTION_PREFIX=" + o.cfg.Prefix, "ENABLE_QDRANT_MULTITENANCY_MODE=" + strconv.FormatBool(o.cfg.Multitenancy)}, args...)
 }
 
-type line struct {
-	Collection string          `json:"collection"`
-	ID         string          `json:"id"`
-	Text       *string         `json:"text"`
-	Metadata   json.RawMessage `json:"metadata"`
-	Vector     []float32       `json:"vector"`
-	Ids        []string        `json:"ids"`
-	Scores     []float64       `json:"scores"`
-}
-
-func (l line) record() *pipeline.Vector {
+func recordOf(l servers.OpenWebUILine) *pipeline.Vector {
 	return &pipeline.Vector{ID: l.ID, Text: l.Text, Metadata: l.Metadata, Embedding: l.Vector}
 }
 
-func lines(t *testing.T, name string) (out []line) {
-	t.Helper()
-	f, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for s := bufio.NewReader(f); ; {
-		text, err := s.ReadBytes('\n')
-		if err != nil {
-			return out
-		}
-		var l line
-		if err := json.Unmarshal(text, &l); err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, l)
-	}
-}
-
-func byCollection(in []line) (out []pipetest.Expected[*pipeline.Vector]) {
+func byCollection(in []servers.OpenWebUILine) (out []pipetest.Expected[*pipeline.Vector]) {
 	at := map[string]int{}
 	for _, l := range in {
 		i, ok := at[l.Collection]
@@ -113,7 +48,7 @@ func byCollection(in []line) (out []pipetest.Expected[*pipeline.Vector]) {
 			at[l.Collection] = i
 			out = append(out, pipetest.Expected[*pipeline.Vector]{})
 		}
-		out[i].Records = append(out[i].Records, l.record())
+		out[i].Records = append(out[i].Records, recordOf(l))
 		out[i].Unit = unit(l.Collection, out[i].Records...)
 	}
 	return out
@@ -145,13 +80,13 @@ func description(t *testing.T, cfg env.QdrantConfig, name string) map[string]any
 // another: collections, payloads, dumps and search results are the same, and
 // outgrow reads what Open WebUI wrote.
 func TestLayoutIsOpenWebUIs(t *testing.T) {
-	o := openWebUI(t)
+	o := owui{t: t, harness: servers.NewOpenWebUI(t, true)}
 	dir := t.TempDir()
 	corpus, queries := filepath.Join(dir, "corpus"), filepath.Join(dir, "queries")
 	o.run("gen", corpus, "--n", "500", "--dim", "384")
 	original := map[string][]float32{}
 	var q []byte
-	for i, l := range lines(t, corpus) {
+	for i, l := range servers.OpenWebUILines(t, corpus) {
 		original[l.ID] = l.Vector
 		if i%14 == 0 {
 			b, _ := json.Marshal(map[string]any{"collection": l.Collection, "vector": l.Vector})
@@ -168,14 +103,14 @@ func TestLayoutIsOpenWebUIs(t *testing.T) {
 		theirs.cfg, ours.cfg = store(t, multitenancy), store(t, multitenancy)
 		theirs.run("load", corpus)
 		theirs.run("dump", "-o", a)
-		dumped := lines(t, a)
+		dumped := servers.OpenWebUILines(t, a)
 		if len(dumped) != 500 {
 			t.Fatalf("%d records", len(dumped))
 		}
 
 		// Their client's records as they were given to it: whole vectors, and the
 		// metadata that it makes of its input.
-		given := lines(t, a)
+		given := servers.OpenWebUILines(t, a)
 		for i, l := range given {
 			given[i].Vector = original[l.ID]
 		}
@@ -202,7 +137,7 @@ func TestLayoutIsOpenWebUIs(t *testing.T) {
 		}
 
 		ours.run("dump", "-o", b)
-		got := lines(t, b)
+		got := servers.OpenWebUILines(t, b)
 		if len(got) != len(dumped) {
 			t.Fatalf("%d records, not %d", len(got), len(dumped))
 		}
@@ -216,9 +151,9 @@ func TestLayoutIsOpenWebUIs(t *testing.T) {
 
 		theirs.run("search", queries, "-o", a+".s")
 		ours.run("search", queries, "-o", b+".s")
-		want, have := lines(t, a+".s"), lines(t, b+".s")
+		want, have := servers.OpenWebUILines(t, a+".s"), servers.OpenWebUILines(t, b+".s")
 		r := openReader(t, reader.Config{Store: ours.cfg})
-		asked := lines(t, queries)
+		asked := servers.OpenWebUILines(t, queries)
 		if len(want) != 36 {
 			t.Fatalf("%d searches", len(want))
 		}

@@ -1,0 +1,95 @@
+package servers
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// OpenWebUI runs the harness around the vector clients of an installed Open WebUI: owui_vec.py of the folder that
+// OUTGROW_SHARED names.
+type OpenWebUI struct {
+	python, script, clients string
+}
+
+// NewOpenWebUI finds Open WebUI, which it never installs; without it the test is skipped. With clients it also finds
+// those of Qdrant, Milvus and Pinecone, which Open WebUI does not bring: they are installed beside it with
+// OUTGROW_INSTALL=1, else the test is skipped where they are not there.
+func NewOpenWebUI(tb testing.TB, clients bool) OpenWebUI {
+	tb.Helper()
+	shared := Shared(tb)
+	cache := os.Getenv("OUTGROW_CACHE")
+	if cache == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		cache = filepath.Join(home, ".cache", "outgrow")
+	}
+	venv := filepath.Join(cache, "owui-0.12.4")
+	if _, err := os.Stat(filepath.Join(venv, "installed")); err != nil {
+		Skip(tb, "Open WebUI is not installed: testdata/e2e/openwebui.sh does that")
+	}
+	o := OpenWebUI{python: filepath.Join(venv, "bin", "python"), script: filepath.Join(shared, "tools", "owui_vec.py")}
+	if !clients {
+		return o
+	}
+	o.clients = filepath.Join(cache, "owui-clients-0.12.4")
+	if _, err := os.Stat(filepath.Join(o.clients, "installed")); err == nil {
+		return o
+	}
+	if os.Getenv("OUTGROW_INSTALL") != "1" {
+		Skip(tb, "Open WebUI's clients are not installed: OUTGROW_INSTALL=1 does that")
+	}
+	if out, err := exec.CommandContext(tb.Context(), "bash", filepath.Join(testdata(tb), "matrix", "clients.sh"), o.python).CombinedOutput(); err != nil {
+		tb.Fatalf("installing Open WebUI's clients: %v\n%s", err, out)
+	}
+	return o
+}
+
+// Run runs one command of the harness with these variables, "NAME=value" each, and a DATA_DIR of its own. A failure
+// ends the test.
+func (o OpenWebUI) Run(tb testing.TB, variables []string, args ...string) {
+	tb.Helper()
+	cmd := exec.CommandContext(tb.Context(), o.python, append([]string{o.script}, args...)...)
+	cmd.Env = append(os.Environ(), "DATA_DIR="+tb.TempDir(), "OFFLINE_MODE=true", "HF_HUB_OFFLINE=1", "ANONYMIZED_TELEMETRY=false")
+	if o.clients != "" {
+		cmd.Env = append(cmd.Env, "OWUI_VEC_OVERLAY="+o.clients)
+	}
+	cmd.Env = append(cmd.Env, variables...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		tb.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out[max(0, len(out)-3000):])
+	}
+}
+
+// OpenWebUILine is a line of what the harness writes: a record of a dump, or what a search found.
+type OpenWebUILine struct {
+	Collection string          `json:"collection"`
+	ID         string          `json:"id"`
+	Text       *string         `json:"text"`
+	Metadata   json.RawMessage `json:"metadata"`
+	Vector     []float32       `json:"vector"`
+	Ids        []string        `json:"ids"`
+	Scores     []float64       `json:"scores"`
+}
+
+// OpenWebUILines reads such a file.
+func OpenWebUILines(tb testing.TB, name string) (out []OpenWebUILine) {
+	tb.Helper()
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for text := range bytes.Lines(raw) {
+		var l OpenWebUILine
+		if err := json.Unmarshal(text, &l); err != nil {
+			tb.Fatalf("%s: %v", name, err)
+		}
+		out = append(out, l)
+	}
+	return out
+}
