@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 
-	"outgrow/mappings/env"
 	"outgrow/pipeline"
 	"outgrow/pipeline/localstate"
 	"outgrow/source/sqlite"
@@ -145,18 +144,5 @@ func (o *opener) apart(from, to vectorStore) error {
 	if a != b {
 		return nil
 	}
-	return pipeline.Usage("comparing the two sides", errors.New("both name the same vector store, with the same layout and prefix: there is nothing to move"), sameFix(o.to.Vector))
-}
-
-// sameFix says what tells two targets inside one store apart.
-func sameFix(v env.Vector) string {
-	switch v.Kind {
-	case env.Qdrant:
-		return "change ENABLE_QDRANT_MULTITENANCY_MODE or QDRANT_COLLECTION_PREFIX on one side, name another server, or leave the vectors out with --only"
-	case env.Milvus:
-		return "change ENABLE_MILVUS_MULTITENANCY_MODE, MILVUS_DB or MILVUS_COLLECTION_PREFIX on one side, name another server, or leave the vectors out with --only"
-	case env.Pinecone:
-		return "name another PINECONE_INDEX_NAME on one side, or leave the vectors out with --only"
-	}
-	return "name another database on one side, or leave the vectors out with --only"
+	return pipeline.Usage("comparing the two sides", errors.New("both name the same vector store, with the same layout and prefix: there is nothing to move"), cmp.Or(to.apartBy, "name another database on one side")+", or leave the vectors out with --only")
 }

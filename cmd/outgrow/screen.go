@@ -191,16 +191,3 @@ func (s *session) keyLine() string {
 		return fmt.Sprintf("found (%s), but opens only %d of %d stored secrets: it is not, or not always was, the source's key", k.from, k.opens, k.stored)
 	}
 }
-
-// vectorsText describes the target's vector store.
-func vectorsText(p env.PGVectorConfig) string {
-	kind := "vector"
-	if p.HalfVec {
-		kind = "halfvec"
-	}
-	index := p.IndexMethod
-	if index == "" {
-		index = "ivfflat"
-	}
-	return fmt.Sprintf("pgvector %s(%d), %s", kind, p.MaxLength, index)
-}

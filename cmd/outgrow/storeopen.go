@@ -141,10 +141,7 @@ func times(n int64) func(env.Vector, int64, int64) int64 {
 	return func(_ env.Vector, _, bytes int64) int64 { return n * bytes }
 }
 
-// oneSpace is the id space of stores with one key for all collections.
-func oneSpace(env.Vector, string) string { return "" }
-
-// perCollection is that of stores whose collections know nothing of each other.
+// perCollection is the id space of stores whose collections know nothing of each other.
 func perCollection(_ env.Vector, collection string) string { return collection }
 
 // atHost names a server by its address, so that two names of one host are the

@@ -52,6 +52,8 @@ type vectorStore struct {
 	// place names server and layout: what has the same place is the same store.
 	// It may hold a host, so it is never shown or kept.
 	place func(ctx context.Context, v env.Vector) (string, error)
+	// apartBy says what tells two targets inside one server apart.
+	apartBy string
 	// disk estimates the bytes that the records of a unit need at most.
 	disk func(v env.Vector, records, bytes int64) int64
 	// snapshots: its reader sees what was there when it was opened, and so does
@@ -90,11 +92,12 @@ func vectorStores() []vectorStore {
 			source: pgvectorSource, sink: pgvectorSink,
 			transform: func(v env.Vector, _ vectorSink, _ bool) vectorChange { return vectors.Transform(v.PG) },
 			compare:   func(v env.Vector) vectorCompare { return vectors.Compare(v.PG) },
-			describe:  func(v env.Vector) string { return vectorsText(v.PG) },
-			space:     oneSpace, place: pgvectorPlace, disk: pgvectorDisk,
+			describe:  func(v env.Vector) string { return vectors.Describe(v.PG) },
+			space:     func(_ env.Vector, collection string) string { return vectors.IDSpace(collection) },
+			place:     pgvectorPlace, disk: pgvectorDisk,
 		},
 		{
-			kind: env.Qdrant, writers: 4, batch: 8, records: 1000,
+			kind: env.Qdrant, apartBy: "change ENABLE_QDRANT_MULTITENANCY_MODE or QDRANT_COLLECTION_PREFIX on one side, name another server", writers: 4, batch: 8, records: 1000,
 			source: qdrantSource, sink: qdrantSink, mapsIDs: true,
 			transform: func(v env.Vector, _ vectorSink, mapIDs bool) vectorChange {
 				return qdrant.Transform(v.Qdrant, qdrant.Options{MapIDs: mapIDs})
@@ -108,7 +111,7 @@ func vectorStores() []vectorStore {
 			disk: times(2),
 		},
 		{
-			kind: env.Milvus, writers: 3, batch: 8, records: 1000,
+			kind: env.Milvus, apartBy: "change ENABLE_MILVUS_MULTITENANCY_MODE, MILVUS_DB or MILVUS_COLLECTION_PREFIX on one side, name another server", writers: 3, batch: 8, records: 1000,
 			source: milvusSource, sink: milvusSink, mapsIDs: true, repeats: true,
 			transform: milvusTransform,
 			compare:   func(v env.Vector) vectorCompare { return milvus.Compare(v.Milvus) },
@@ -118,7 +121,7 @@ func vectorStores() []vectorStore {
 			disk:      times(3),
 		},
 		{
-			kind: env.Pinecone, spools: true, writers: 4, batch: 4, records: 400,
+			kind: env.Pinecone, apartBy: "name another PINECONE_INDEX_NAME on one side", spools: true, writers: 4, batch: 4, records: 400,
 			source: pineconeSource, sink: pineconeSink,
 			transform: func(v env.Vector, _ vectorSink, _ bool) vectorChange { return pinecone.Transform(v.Pinecone) },
 			compare:   func(v env.Vector) vectorCompare { return pinecone.Compare(v.Pinecone) },
