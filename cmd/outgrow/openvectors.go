@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 
+	"outgrow/mappings/vectors"
 	"outgrow/pipeline"
 	"outgrow/pipeline/localstate"
 	"outgrow/source/sqlite"
@@ -101,6 +102,9 @@ func (s *session) vectorTarget(ctx context.Context, l *lane[*pipeline.Vector], t
 	}
 	l.replace = side.replace
 	l.transforms = []vectorChange{to.transform(s.to.Vector, dst, s.idConflicts == mapIDs)}
+	if to.processes(s.from.Vector, s.to.Vector) {
+		l.transforms = append([]vectorChange{vectors.Processed()}, l.transforms...)
+	}
 	l.equal = to.compare(s.to.Vector)
 	return nil
 }

@@ -54,6 +54,9 @@ type vectorStore struct {
 	place func(ctx context.Context, v env.Vector) (string, error)
 	// apartBy says what tells two targets inside one server apart.
 	apartBy string
+	// raw: it keeps metadata as the application gave it, where every other store
+	// has what Open WebUI's process_metadata leaves; nil is never.
+	raw func(v env.Vector) bool
 	// disk estimates the bytes that the records of a unit need at most.
 	disk func(v env.Vector, records, bytes int64) int64
 	// snapshots: its reader sees what was there when it was opened, and so does
@@ -95,6 +98,7 @@ func vectorStores() []vectorStore {
 			describe:  func(v env.Vector) string { return vectors.Describe(v.PG) },
 			space:     func(_ env.Vector, collection string) string { return vectors.IDSpace(collection) },
 			place:     pgvectorPlace, disk: pgvectorDisk,
+			raw: func(v env.Vector) bool { return v.PG.PGCrypto },
 		},
 		{
 			kind: env.Qdrant, apartBy: "change ENABLE_QDRANT_MULTITENANCY_MODE or QDRANT_COLLECTION_PREFIX on one side, name another server", writers: 4, batch: 8, records: 1000,
@@ -165,6 +169,13 @@ func storeOf(v env.Vector) (vectorStore, bool) {
 		return vectorStore{}, false
 	}
 	return all[i], true
+}
+
+// processes reports whether this target gets metadata that a source has kept
+// raw: Open WebUI's own client would have processed it first.
+func (to vectorStore) processes(src, dst env.Vector) bool {
+	from, ok := storeOf(src)
+	return ok && from.raw != nil && from.raw(src) && (to.raw == nil || !to.raw(dst))
 }
 
 // supportedStores names what cannot be a source, or a target.

@@ -310,3 +310,26 @@ func TestVectorLimits(t *testing.T) {
 		}
 	}
 }
+
+// Metadata of an encrypted pgvector table never went through Open WebUI's
+// process_metadata, which every other target's own client does.
+func TestRawMetadataIsProcessed(t *testing.T) {
+	plain, encrypted := env.Vector{Kind: env.PGVector}, env.Vector{Kind: env.PGVector, PG: env.PGVectorConfig{PGCrypto: true}}
+	for _, c := range []struct {
+		name     string
+		from, to env.Vector
+		want     bool
+	}{
+		{"encrypted to plain", encrypted, plain, true}, {"encrypted to Qdrant", encrypted, env.Vector{Kind: env.Qdrant}, true},
+		{"encrypted to encrypted", encrypted, encrypted, false}, {"plain to encrypted", plain, encrypted, false},
+		{"embedded Chroma to plain", env.Vector{Kind: env.Chroma}, plain, false}, {"no source, as for status", env.Vector{}, plain, false},
+	} {
+		to, ok := storeOf(c.to)
+		if !ok {
+			t.Fatalf("%s: no store", c.name)
+		}
+		if got := to.processes(c.from, c.to); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
