@@ -95,4 +95,7 @@ const (
 // Files says where uploads are.
 type Files struct {
 	Provider string
+	S3       S3Config
+	GCS      GCSConfig
+	Azure    AzureConfig
 }
