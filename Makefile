@@ -13,7 +13,7 @@ LINTER   := $(OUTGROW_CACHE)/golangci-lint-$(GOLANGCI)/golangci-lint
 PACKAGES := ./... ./testdata/servers
 POSTGRES := testdata/servers/postgres.sh
 
-.PHONY: help build test race lint e2e matrix bench demo servers schemas
+.PHONY: help build test race lint e2e matrix storage bench demo servers schemas
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ e2e: build ## Open WebUI itself on the source and on the migrated target, answer
 
 matrix: build ## one corpus between all vector stores, Open WebUI's own clients compare; RING=1: fewer pairs, ONLY=A:B
 	testdata/matrix/run.sh $(if $(RING),--ring) $(if $(ONLY),--only $(ONLY)) $(MATRIXFLAGS)
+
+storage: build ## files between all storage providers, read by Open WebUI's own class; ONLY=A:B, STORAGEFLAGS='--files 200 --large 64MiB'
+	testdata/storage/run.sh $(if $(ONLY),--only $(ONLY)) $(STORAGEFLAGS)
 
 bench: build ## measure against psql \copy and the memory bounds
 	testdata/bench/run.sh
