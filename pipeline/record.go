@@ -191,9 +191,12 @@ type Object struct {
 	Bytes int64
 	// ModTime is the modification time; zero when the store has none.
 	ModTime time.Time
-	// SHA256 is the lower-case hexadecimal digest of the content where it is
-	// known without reading it, else "".
+	// SHA256, MD5 and CRC32C (Castagnoli, big endian) are lower-case
+	// hexadecimal digests of the content where they are known without reading
+	// it, else "".
 	SHA256 string
+	MD5    string
+	CRC32C string
 	Open   func(context.Context) (io.ReadCloser, error)
 }
 
@@ -203,13 +206,15 @@ func (o *Object) Key() string { return o.Name }
 // Size is what the record itself holds in memory, not the file's length.
 func (o *Object) Size() int { return 128 + len(o.Name) }
 
-// MarshalJSON gives name, bytes, modification time and digest; an object's
-// content stays where it is.
+// MarshalJSON gives name, bytes, modification time and the digests that are
+// known; an object's content stays where it is.
 func (o *Object) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Name    text      `json:"name"`
 		Bytes   int64     `json:"bytes"`
 		ModTime time.Time `json:"mtime"`
 		SHA256  string    `json:"sha256,omitempty"`
-	}{text(o.Name), o.Bytes, o.ModTime, o.SHA256})
+		MD5     string    `json:"md5,omitempty"`
+		CRC32C  string    `json:"crc32c,omitempty"`
+	}{text(o.Name), o.Bytes, o.ModTime, o.SHA256, o.MD5, o.CRC32C})
 }
