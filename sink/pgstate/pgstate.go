@@ -38,38 +38,48 @@ var _ pipeline.Journal = (*Store)(nil)
 // Open finds the lane's state without creating or locking anything. fallback is
 // the schema for "_outgrow_*" tables ("" for the first of the search path).
 func Open(ctx context.Context, pool *pgxpool.Pool, lane pipeline.Lane, fallback string) (*Store, error) {
+	prefix, _, err := Place(ctx, pool, "run", fallback)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{pool: pool, lane: string(lane), prefix: prefix}, nil
+}
+
+// Place finds where outgrow's table of that name stands (there), or is to be
+// made: the table's own name comes after prefix, which is quoted. State that is
+// there already wins, whatever the role may do by now. fallback is as for Open.
+func Place(ctx context.Context, pool *pgxpool.Pool, table, fallback string) (prefix string, there bool, err error) {
 	own := pg.Ident(Schema) + "."
 	beside := "_outgrow_"
 	if fallback != "" {
 		beside = pg.Ident(fallback) + "._outgrow_"
 	}
-	// State that is there already wins, whatever the role may do by now.
-	s := &Store{pool: pool, lane: string(lane)}
-	for _, s.prefix = range []string{own, beside} {
-		if has, err := s.Exists(ctx); err != nil || has {
-			return s, err
+	for _, prefix = range []string{own, beside} {
+		if there, err := exists(ctx, pool, prefix+table); err != nil || there {
+			return prefix, there, err
 		}
 	}
 	var may bool
 	if err := pool.QueryRow(ctx, `SELECT coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $1),
 		has_database_privilege(current_database(), 'CREATE'))`, Schema).Scan(&may); err != nil {
-		return nil, pg.Classify("looking for the right to create a schema", err)
+		return "", false, pg.Classify("looking for the right to create a schema", err)
 	}
 	if may {
-		s.prefix = own
+		return own, false, nil
 	}
-	return s, nil
+	return beside, false, nil
 }
 
-// Exists reports whether the state's tables are there.
-func (s *Store) Exists(ctx context.Context) (bool, error) {
-	var has bool
-	err := s.pool.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", s.prefix+"run").Scan(&has)
+func exists(ctx context.Context, pool *pgxpool.Pool, table string) (has bool, err error) {
+	err = pool.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", table).Scan(&has)
 	if pg.HasCode(err, "42501") { // a schema that this role may not look into
 		return false, nil
 	}
 	return has, pg.Classify("looking for outgrow's state", err)
 }
+
+// Exists reports whether the state's tables are there.
+func (s *Store) Exists(ctx context.Context) (bool, error) { return exists(ctx, s.pool, s.t("run")) }
 
 func (s *Store) t(name string) string { return s.prefix + name }
 
@@ -225,25 +235,31 @@ func (s *Store) acquire(ctx context.Context) error {
 
 func (s *Store) create(ctx context.Context) error {
 	return pg.Classify("creating outgrow's state tables", pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		// Two lanes may create the tables at the same time.
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(0x6f757467726f77)); err != nil {
+		return Create(ctx, tx, s.prefix, fmt.Sprintf(ddl, s.prefix))
+	}))
+}
+
+// Create runs the statements that make tables with that prefix, and makes
+// outgrow's schema before them where they stand in it.
+func Create(ctx context.Context, tx pgx.Tx, prefix, statements string) error {
+	// Two lanes may create the tables at the same time.
+	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(0x6f757467726f77)); err != nil {
+		return err
+	}
+	if prefix == pg.Ident(Schema)+"." {
+		// IF NOT EXISTS asks for the right even where nothing is to be done.
+		var has bool
+		if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", Schema).Scan(&has); err != nil {
 			return err
 		}
-		if s.prefix == pg.Ident(Schema)+"." {
-			// IF NOT EXISTS asks for the right even where nothing is to be done.
-			var has bool
-			if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", Schema).Scan(&has); err != nil {
+		if !has {
+			if _, err := tx.Exec(ctx, "CREATE SCHEMA "+pg.Ident(Schema)); err != nil {
 				return err
 			}
-			if !has {
-				if _, err := tx.Exec(ctx, "CREATE SCHEMA "+pg.Ident(Schema)); err != nil {
-					return err
-				}
-			}
 		}
-		_, err := tx.Exec(ctx, fmt.Sprintf(ddl, s.prefix))
-		return err
-	}))
+	}
+	_, err := tx.Exec(ctx, statements)
+	return err
 }
 
 // Close releases the lock. The pool stays open: it is the sink's.
