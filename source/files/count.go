@@ -12,7 +12,6 @@ import (
 	"os"
 	"slices"
 
-	layout "outgrow/mappings/files"
 	"outgrow/pipeline"
 )
 
@@ -59,7 +58,7 @@ func (s *Source) Identity(ctx context.Context) (pipeline.Identity, error) {
 		id.Stable = fmt.Sprintf("files-%d", inode(info))
 	}
 	var all summary
-	for _, name := range slices.Concat(layout.Units(), s.cfg.Include) {
+	for _, name := range s.names() {
 		sum, err := s.sum(ctx, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

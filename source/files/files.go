@@ -29,6 +29,8 @@ import (
 type Config struct {
 	// Mount is the DATA_DIR as it is reached from here.
 	Mount string
+	// Units names those of the folders that move which are read; nil for all.
+	Units []string
 	// Include lists further entries of DATA_DIR to move, by their path below
 	// it: folders or single files.
 	Include []string
@@ -123,7 +125,7 @@ func (s *Source) Close() error { return nil }
 // bytes at this moment.
 func (s *Source) Units(ctx context.Context) ([]pipeline.Unit, error) {
 	var units []pipeline.Unit
-	for _, name := range slices.Concat(layout.Units(), s.cfg.Include) {
+	for _, name := range s.names() {
 		sum, err := s.sum(ctx, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -134,6 +136,15 @@ func (s *Source) Units(ctx context.Context) ([]pipeline.Unit, error) {
 		units = append(units, pipeline.Unit{Lane: pipeline.Files, Name: name, Records: sum.files, Bytes: sum.bytes})
 	}
 	return units, nil
+}
+
+// names are those of the units, in order.
+func (s *Source) names() []string {
+	all := layout.Units()
+	if s.cfg.Units != nil {
+		all = slices.DeleteFunc(all, func(name string) bool { return !slices.Contains(s.cfg.Units, name) })
+	}
+	return append(all, s.cfg.Include...)
 }
 
 // Read yields the part's files. What cannot be moved (a name that is too long
