@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Asks two Open WebUI servers the same questions as the same people and compares the answers.
 
-    compare.py --source DIR --one URL DATA_DIR --other URL DATA_DIR [--password P] [--least 200] [--since SECONDS]
+    compare.py --source DIR --one URL DATA_DIR --other URL DATA_DIR [--uploads PLACE] [--password P] [--least 200] [--since SECONDS]
 
 DIR is a copy of the data folder whose rows say what to ask (catalogue.py). Every answer is compared whole: status, content
 type, and JSON values or bytes. Exits 1 on any difference, or when fewer than --least GET requests were answered with 200.
 
 What is not compared literally, all of it counted and printed:
-- the DATA_DIR prefix of paths, which is each server's own;
+- the DATA_DIR prefix of paths, which is each server's own; with --uploads, what file.path of the other server begins with
+  instead of DATA_DIR/uploads/, as s3://bucket/;
 - what the servers themselves made since --since in the fields of VOLATILE, each with its reason;
 - the order of lists named in UNORDERED (the application asks the database for no order), and of neighbours in a list that
   have the same value in the field it is sorted by.
@@ -53,8 +54,12 @@ ATTEMPTS = 3
 
 
 class Server:
-    def __init__(self, url, data_dir):
-        self.url, self.data_dir, self.tokens = url.rstrip("/"), data_dir.rstrip("/"), {}
+    def __init__(self, url, data_dir, uploads=""):
+        self.url, self.tokens = url.rstrip("/"), {}
+        root = data_dir.rstrip("/") + "/"
+        # Where the files are with a provider, a path below DATA_DIR/uploads is a wrong one.
+        self.prefixes = [(root + "uploads/", "(not with the provider) ")] if uploads else []
+        self.prefixes += [(root, "DATA_DIR/"), *([(uploads, "DATA_DIR/uploads/")] if uploads else [])]
 
     def ask(self, email, path, body=None):
         """Returns (status, content type, bytes)."""
@@ -82,12 +87,12 @@ def text(value):
 
 class Comparison:
     def __init__(self, since):
-        self.counts = {"DATA_DIR prefixes normalised": 0, "volatile fields left out": 0,
+        self.counts = {"prefixes of paths normalised": 0, "volatile fields left out": 0,
                        "lists compared as sets": 0, "lists with ties in another order": 0}
         self.used = set()
         self.since = since
 
-    def normal(self, request, value, data_dir, place=""):
+    def normal(self, request, value, server, place=""):
         """The answer without what each server has of its own."""
         for rule in VOLATILE:
             if re.fullmatch(rule[0], request) and re.fullmatch(rule[1], place) and self.is_new(value):
@@ -95,13 +100,15 @@ class Comparison:
                 self.used.add(rule)
                 return "volatile"
         if isinstance(value, dict):
-            return {k: self.normal(request, v, data_dir, f"{place}.{k}") for k, v in value.items()}
+            return {k: self.normal(request, v, server, f"{place}.{k}") for k, v in value.items()}
         if isinstance(value, list):
-            values = [self.normal(request, v, data_dir, f"{place}[]") for v in value]
+            values = [self.normal(request, v, server, f"{place}[]") for v in value]
             return self.as_set(request, place, values)
-        if isinstance(value, str) and value.startswith(data_dir + "/"):
-            self.counts["DATA_DIR prefixes normalised"] += 1
-            return "DATA_DIR" + value[len(data_dir):]
+        if isinstance(value, str):
+            for prefix, plain in server.prefixes:
+                if value.startswith(prefix):
+                    self.counts["prefixes of paths normalised"] += 1
+                    return plain + value[len(prefix):]
         return value
 
     def as_set(self, request, place, values):
@@ -172,7 +179,7 @@ def differences(comparison, path, answers, servers):
         return [("content type", kind, kind2)]
     if kind != "application/json":
         return [] if body == body2 else [("bytes", f"{len(body)} bytes", f"{len(body2)} bytes")]
-    values = [comparison.normal(path, json.loads(b), s.data_dir) for b, s in zip((body, body2), servers)]
+    values = [comparison.normal(path, json.loads(b), s) for b, s in zip((body, body2), servers)]
     return list(comparison.same(path, *values))
 
 
@@ -198,12 +205,13 @@ def main():
     parser.add_argument("--source", required=True, metavar="DIR")
     for side in ("--one", "--other"):
         parser.add_argument(side, required=True, nargs=2, metavar=("URL", "DATA_DIR"))
+    parser.add_argument("--uploads", default="", metavar="PLACE", help="what file.path of the other server begins with, when that is not DATA_DIR")
     parser.add_argument("--password", default="Passw0rd!", help="of every user (test data)")
     parser.add_argument("--least", type=int, default=200)
     parser.add_argument("--since", type=int, default=int(time.time()), metavar="SECONDS", help="when the first server was started")
     options = parser.parse_args()
     source = catalogue.Source(options.source)
-    servers = [Server(*options.one), Server(*options.other)]
+    servers = [Server(*options.one), Server(*options.other, options.uploads)]
     users = source.users()
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         def both(call):

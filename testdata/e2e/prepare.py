@@ -7,6 +7,8 @@
     prepare.py wait URL PID                waits until the server at URL is healthy; fails when the process PID ends
     prepare.py calendars URL DATA_DIR      reads the calendars of every user once, which creates the default ones
     prepare.py damage DATA_DIR             changes one message, one file's bytes, one knowledge base's vectors
+    prepare.py place STORE ENDPOINT NAME   makes an empty bucket NAME on that server (s3, gcs or azure); prints what
+                                           file.path begins with in it, then Open WebUI's variables for it, one a line
 """
 import os
 import pathlib
@@ -87,8 +89,18 @@ def damage(data_dir):
     db.close()
 
 
+def place(store, endpoint, name):
+    sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "storage"))
+    import stores
+
+    store = stores.stores(None)[store]
+    store.endpoint, store.prefix = endpoint, ""
+    made = store.place(name, None)
+    print(made.form(""), *(f"{k}={v}" for k, v in made.variables.items()), sep="\n")
+
+
 if __name__ == "__main__":
-    steps = {f.__name__: f for f in (ports, config, rebase, wait, calendars, damage)}
+    steps = {f.__name__: f for f in (ports, config, rebase, wait, calendars, damage, place)}
     if len(sys.argv) < 2 or sys.argv[1] not in steps:
         sys.exit(__doc__)
     steps[sys.argv[1]](*sys.argv[2:])

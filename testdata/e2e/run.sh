@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
 # End to end: Open WebUI itself on the source and on what outgrow made of it, their answers compared.
 #
-#   testdata/e2e/run.sh               the migration: SQLite, Chroma and uploads to PostgreSQL, pgvector and a shared folder
+#   testdata/e2e/run.sh               the migration: SQLite, Chroma and uploads to PostgreSQL, pgvector and a shared folder,
+#                                     then to S3, Google Cloud Storage and Azure Blob instead of the folder
+#   testdata/e2e/run.sh --storage s3,gcs       only with these: local, s3, gcs, azure
 #   testdata/e2e/run.sh --self-test   no migration: an untouched copy must be equal, a damaged one must not
 #
-# Uses bin/outgrow (or the program $OUTGROW names), a PostgreSQL of its own, 127.0.0.1 and a temporary folder.
+# Uses bin/outgrow (or the program $OUTGROW names), a PostgreSQL and object stores of its own, 127.0.0.1 and a temporary folder.
 # KEEP=1 leaves that folder, with the servers' logs, for a look.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 repo=$(cd "$here/../.." && pwd)
 outgrow=${OUTGROW:-$repo/bin/outgrow}
-mode=${1:-migrate}
+mode=${1:-migrate} storages=local,s3,gcs,azure
+if [ "$mode" = --storage ] && [[ ,${2:-}, =~ ^(,(local|s3|gcs|azure))+,$ ]]; then mode=migrate storages=$2; fi
 [ "$mode" = migrate ] || [ "$mode" = --self-test ] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 2; }
 [ "$mode" = --self-test ] || [ -x "$outgrow" ] || { echo "$outgrow is not there: make build" >&2; exit 2; }
 
@@ -20,9 +23,12 @@ chmod 755 "$work"
 pids=()
 began=$(date +%s)
 finish() {
-	local code=$? pid
+	local code=$? pid server
 	for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
 	[ ! -d "$work/pg" ] || "$here/../servers/postgres.sh" stop "$work/pg" || true
+	for server in s3 gcs azure; do
+		[ ! -d "$work/$server.server" ] || "$here/../servers/$server.sh" stop "$work/$server.server" || true
+	done
 	wait
 	if [ "${KEEP:-}" = 1 ]; then echo "kept: $work"; else rm -rf "$work"; fi
 	exit $code
@@ -44,7 +50,7 @@ serve() {
 	mkdir -p "$work/$name.cwd"
 	(
 		cd "$work/$name.cwd"
-		exec env -u DATABASE_URL -u PGVECTOR_DB_URL -u VECTOR_DB \
+		exec env -u DATABASE_URL -u PGVECTOR_DB_URL -u VECTOR_DB -u STORAGE_PROVIDER \
 			DATA_DIR="$data" STATIC_DIR="$work/$name.static" WEBUI_SECRET_KEY=lab-secret FROM_INIT_PY=true \
 			OFFLINE_MODE=true HF_HUB_OFFLINE=1 ENABLE_OLLAMA_API=false ENABLE_VERSION_UPDATE_CHECK=false \
 			RAG_EMBEDDING_ENGINE=openai RAG_EMBEDDING_MODEL=fake-embed ANONYMIZED_TELEMETRY=false DO_NOT_TRACK=true \
@@ -62,8 +68,9 @@ stop() {
 	wait "$1" || true
 }
 
+# compare ONE OTHER [PLACE] compares the servers of two DATA_DIRs; PLACE is where the other's files are with its provider.
 compare() {
-	PYTHONDONTWRITEBYTECODE=1 "$python" "$here/compare.py" --source "$work/source" --since "$began" \
+	PYTHONDONTWRITEBYTECODE=1 "$python" "$here/compare.py" --source "$work/source" --since "$began" --uploads "${3:-}" \
 		--one "http://127.0.0.1:$one_port" "$1" --other "http://127.0.0.1:$other_port" "$2"
 }
 
@@ -110,27 +117,45 @@ fi
 say "starting PostgreSQL with pgvector"
 super=$("$here/../servers/postgres.sh" start "$work/pg")
 psql=$("$here/../servers/postgres.sh" install)/psql
-"$psql" -qX -v ON_ERROR_STOP=1 -d "$super" -c "CREATE ROLE app LOGIN PASSWORD 'e2e-password'" \
-	-c "CREATE DATABASE app OWNER app TEMPLATE template0"
-"$psql" -qX -v ON_ERROR_STOP=1 -d "${super/\/postgres\?/\/app?}" -c "CREATE EXTENSION vector"
-dsn=${super/postgres@/app:e2e-password@}
-dsn=${dsn/\/postgres\?/\/app?}
+"$psql" -qX -v ON_ERROR_STOP=1 -d "$super" -c "CREATE ROLE app LOGIN PASSWORD 'e2e-password'"
 
-mkdir "$work/other"
-cat >"$work/scaled.env" <<-ENV
-	DATABASE_URL=$dsn
-	VECTOR_DB=pgvector
-	DATA_DIR=$work/other
-	WEBUI_SECRET_KEY=lab-secret
-ENV
-say "outgrow migrate"
-"$outgrow" migrate --from "$work/source" --to "$work/scaled.env"
-say "outgrow verify"
-"$outgrow" verify --from "$work/source" --to "$work/scaled.env"
+# migrated STORAGE moves the source to a fresh database and a fresh place for files, starts Open WebUI there and compares.
+migrated() {
+	local storage=$1 data=$work/other-$1 dsn place=
+	local variables=(STORAGE_PROVIDER=local)
+	if [ "$storage" != local ]; then
+		say "$storage: starting its server"
+		local endpoint
+		read -r endpoint _ < <(OUTGROW_INSTALL=1 "$here/../servers/$storage.sh" start "$work/$storage.server")
+		prepare place "$storage" "$endpoint" open-webui >"$work/$storage.place"
+		mapfile -t variables <"$work/$storage.place"
+		place=${variables[0]} variables=("${variables[@]:1}")
+	fi
+	"$psql" -qX -v ON_ERROR_STOP=1 -d "$super" -c "CREATE DATABASE app_$storage OWNER app TEMPLATE template0"
+	"$psql" -qX -v ON_ERROR_STOP=1 -d "${super/\/postgres\?/\/app_$storage?}" -c "CREATE EXTENSION vector"
+	dsn=${super/postgres@/app:e2e-password@}
+	dsn=${dsn/\/postgres\?/\/app_$storage?}
 
-say "starting Open WebUI on the source and on the target"
+	mkdir "$data"
+	printf '%s\n' "DATABASE_URL=$dsn" VECTOR_DB=pgvector "DATA_DIR=$data" WEBUI_SECRET_KEY=lab-secret "${variables[@]}" >"$work/$storage.env"
+	say "$storage: outgrow migrate"
+	"$outgrow" migrate --from "$work/source" --to "$work/$storage.env"
+	say "$storage: outgrow verify"
+	"$outgrow" verify --from "$work/source" --to "$work/$storage.env"
+	if [ "$storage" != local ] && [ -n "$(ls -A "$data/uploads" 2>/dev/null)" ]; then
+		say "FAILED: with $storage the uploads are below DATA_DIR too"
+		return 1
+	fi
+
+	say "$storage: starting Open WebUI on the target"
+	serve "other-$storage" "$data" "$other_port" DATABASE_URL="$dsn" VECTOR_DB=pgvector "${variables[@]}"
+	say "$storage: comparing"
+	compare "$work/one" "$data" "$place"
+	stop "$served"
+	say "$storage: no difference"
+}
+
+say "starting Open WebUI on the source"
 serve one "$work/one" "$one_port"
-serve other "$work/other" "$other_port" DATABASE_URL="$dsn" VECTOR_DB=pgvector
-say "comparing"
-compare "$work/one" "$work/other"
-say "e2e passed: no difference"
+for storage in ${storages//,/ }; do migrated "$storage"; done
+say "e2e passed: no difference with $storages"

@@ -55,6 +55,7 @@ class Local(Store):
 
 class S3(Store):
     name = "s3"
+    prefix = "pre"
 
     def start(self):
         self.endpoint = self.servers.start("s3", "s3.sh").split()[0]
@@ -64,10 +65,10 @@ class S3(Store):
         import botocore.config
 
         # Open WebUI's own way to join: prefixes with and without the slash at the end are the same.
-        prefix = "pre/fix/" if name.endswith("source") else "pre"
+        prefix = "pre/fix/" if name.endswith("source") else self.prefix
         variables = {"STORAGE_PROVIDER": "s3", "S3_ENDPOINT_URL": self.endpoint, "S3_REGION_NAME": "us-east-1", "S3_ACCESS_KEY_ID": "testkey",
                      "S3_SECRET_ACCESS_KEY": "testsecret123", "S3_BUCKET_NAME": name, "S3_KEY_PREFIX": prefix}
-        prefix = prefix.rstrip("/") + "/"
+        prefix = prefix and prefix.rstrip("/") + "/"
         client = boto3.client("s3", endpoint_url=self.endpoint, region_name="us-east-1", aws_access_key_id="testkey", aws_secret_access_key="testsecret123",
                               config=botocore.config.Config(s3={"addressing_style": "path"}))
         client.create_bucket(Bucket=name)
