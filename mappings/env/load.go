@@ -295,6 +295,14 @@ func (l *loader) files() {
 		l.fail("STORAGE_PROVIDER", "the slim image has only local and s3", "use the standard image, or s3")
 	}
 	l.d.Files.Provider = p
+	switch p {
+	case S3:
+		l.s3(&l.d.Files.S3)
+	case GCS:
+		l.gcs(&l.d.Files.GCS)
+	case Azure:
+		l.azure(&l.d.Files.Azure)
+	}
 }
 
 // secretKey takes WEBUI_SECRET_KEY, its older name, or the file that Open

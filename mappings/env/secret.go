@@ -95,6 +95,8 @@ func (d Deployment) secretForms() []string {
 	if _, password, ok := strings.Cut(d.Vector.Milvus.Token.Reveal(), ":"); ok { // USER:PASSWORD
 		add(password)
 	}
+	gcsSecrets(d.Vars[gcsCredentials], add)
+	add(d.Files.Azure.Key.Reveal())
 	addURL(d.Database.URL.Reveal(), add)
 	addURL(d.Vector.PG.URL.Reveal(), add)
 	for name, v := range d.Vars {
@@ -123,8 +125,9 @@ func (d Deployment) secretForms() []string {
 // is taken up to the last @, and also up to the first, as readers differ.
 var userInfo = regexp.MustCompile(`[A-Za-z][\w+.-]*://([^:/@\s]*):(\S*)`)
 
-// passwordParam finds passwords given as a parameter of a URL or a DSN.
-var passwordParam = regexp.MustCompile(`(?i)\b(?:ssl)?password=([^&\s]+)`)
+// passwordParam finds passwords and signatures given as a parameter of a URL or
+// a DSN.
+var passwordParam = regexp.MustCompile(`(?i)\b(?:(?:ssl)?password|sig)=([^&\s]+)`)
 
 func addURL(v string, add func(string)) {
 	for _, m := range userInfo.FindAllStringSubmatch(v, -1) {

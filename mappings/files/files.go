@@ -45,21 +45,35 @@ func Name(stored string) string {
 	return name
 }
 
-// ErrName marks a name that cannot be part of a path: empty, "." or "..", or
-// with a slash or a NUL.
+// ErrName marks a name that cannot be part of a path: empty, "." or "..", with a
+// NUL, or with a slash where Open WebUI could not read it back.
 var ErrName = errors.New("not the name of a file")
 
 // Path gives the file.path that Open WebUI writes for, and reads back from, the
-// deployment's provider: for local <DATA_DIR>/uploads/<name>, DATA_DIR as the
-// application spells it. The name is never escaped. The error is
-// errors.ErrUnsupported for a provider that this version does not write to.
+// deployment's provider:
+//
+//	local  <DATA_DIR>/uploads/<name>, DATA_DIR as the application spells it
+//	s3     s3://<bucket>/<prefix><name>
+//	gcs    gs://<bucket>/<name>
+//	azure  <endpoint>/<container>/<name>, the endpoint verbatim
+//
+// The name is never escaped. Only that of an S3 object may have folders, no
+// part of them empty: GCS and Azure read one part of the path. The error is
+// [ErrName], or errors.ErrUnsupported for an unknown provider.
 func Path(d env.Deployment, name string) (string, error) {
-	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+	slash := d.Files.Provider == env.S3 && !strings.HasPrefix(name, "/") && !strings.HasSuffix(name, "/") && !strings.Contains(name, "//")
+	if name == "" || name == "." || name == ".." || strings.Contains(name, "\x00") || strings.Contains(name, "/") && !slash {
 		return "", fmt.Errorf("writing file.path for %q: %w", name, ErrName)
 	}
-	switch d.Files.Provider {
+	switch f := d.Files; f.Provider {
 	case env.Local, "":
 		return strings.TrimSuffix(d.DataDir, "/") + "/" + Uploads + "/" + name, nil
+	case env.S3:
+		return "s3://" + f.S3.Bucket + "/" + f.S3.Prefix + name, nil
+	case env.GCS:
+		return "gs://" + f.GCS.Bucket + "/" + name, nil
+	case env.Azure:
+		return f.Azure.Endpoint + "/" + f.Azure.Container + "/" + name, nil
 	}
 	return "", fmt.Errorf("writing file.path for provider %s: %w", d.Files.Provider, errors.ErrUnsupported)
 }

@@ -56,9 +56,35 @@ func TestPath(t *testing.T) {
 			t.Errorf("%q: got %q, %v", name, got, err)
 		}
 	}
-	for _, p := range []string{env.S3, env.GCS, env.Azure} {
-		if got, err := Path(env.Deployment{Files: env.Files{Provider: p}}, "a"); !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("%s: got %q, %v", p, got, err)
+	if got, err := Path(env.Deployment{Files: env.Files{Provider: "ftp"}}, "a"); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("ftp: got %q, %v", got, err)
+	}
+}
+
+func TestPathInObjectStores(t *testing.T) {
+	stores := map[string]env.Files{
+		"s3://owui/":                              {Provider: env.S3, S3: env.S3Config{Bucket: "owui"}},
+		"s3://owui/pre/fix/":                      {Provider: env.S3, S3: env.S3Config{Bucket: "owui", Prefix: "pre/fix/"}},
+		"gs://owui/":                              {Provider: env.GCS, GCS: env.GCSConfig{Bucket: "owui"}},
+		"https://a.blob.core.windows.net/owui/":   {Provider: env.Azure, Azure: env.AzureConfig{Endpoint: "https://a.blob.core.windows.net", Container: "owui"}},
+		"http://127.0.0.1:1/devstoreaccount1//c/": {Provider: env.Azure, Azure: env.AzureConfig{Endpoint: "http://127.0.0.1:1/devstoreaccount1/", Container: "c"}},
+	}
+	for base, f := range stores {
+		d := env.Deployment{DataDir: "/d", Files: f}
+		for _, name := range []string{"x_a b.txt", "x_a%20b?#&+;=.md", `x_back\slash`, "x_Zoe\u0301 \U0001F680.txt", "x_tab\tnewline\n."} {
+			got, err := Path(d, name)
+			if err != nil || got != base+name || Name(got) != name {
+				t.Errorf("%s: %q gives %q, %v; the way back gives %q", base, name, got, err, Name(got))
+			}
+		}
+		for _, name := range []string{"", ".", "..", "/a", "a/", "a//b", "a\x00"} {
+			if got, err := Path(d, name); !errors.Is(err, ErrName) {
+				t.Errorf("%s: %q gives %q, %v", base, name, got, err)
+			}
+		}
+		got, err := Path(d, "folder/x_a.txt")
+		if f.Provider == env.S3 && (err != nil || got != base+"folder/x_a.txt" || Name(got) != "x_a.txt") || f.Provider != env.S3 && !errors.Is(err, ErrName) {
+			t.Errorf("%s: a nested name gives %q, %v", base, got, err)
 		}
 	}
 }
