@@ -55,6 +55,12 @@ type Bucket interface {
 	Open(ctx context.Context, info Info, from int64) (io.ReadCloser, error)
 }
 
+// Summed is what a content that a [Bucket] opened may be, too: one whose answer
+// told the digests of the whole object, which a listing does not know (S3).
+type Summed interface {
+	Sums() Sums
+}
+
 // Upload says what is to be stored.
 type Upload struct {
 	Key   string

@@ -2,8 +2,6 @@ package files
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	layout "outgrow/mappings/files"
+	"outgrow/mappings/objects"
 	"outgrow/pipeline"
 )
 
@@ -172,52 +171,13 @@ func (r *watched) Close() error { return r.f.Close() }
 // Hash reads the object and gives the SHA-256 of its content in lower-case
 // hexadecimal.
 func Hash(ctx context.Context, o *pipeline.Object) (string, error) {
-	r, err := o.Open(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer r.Close() //nolint:errcheck // only read
-	h := sha256.New()
-	buf := make([]byte, 256<<10)
-	for {
-		if err := ctx.Err(); err != nil {
-			return "", context.Cause(ctx)
-		}
-		n, err := r.Read(buf)
-		h.Write(buf[:n])
-		if errors.Is(err, io.EOF) {
-			return hex.EncodeToString(h.Sum(nil)), nil
-		}
-		if err != nil {
-			return "", err
-		}
-	}
+	sums, err := objects.Digest(ctx, o, objects.SHA256)
+	return sums.SHA256, err
 }
 
-// Equal compares two objects by size and by content; it reads both. It is what
-// verification compares records with.
-func Equal(ctx context.Context, _ pipeline.Unit, want, got *pipeline.Object) ([]pipeline.Field, error) {
-	sums := [2]string{want.SHA256, got.SHA256}
-	for i, o := range []*pipeline.Object{want, got} {
-		if sums[i] != "" {
-			continue
-		}
-		sum, err := Hash(ctx, o)
-		if errors.Is(err, fs.ErrNotExist) {
-			return []pipeline.Field{{Got: "", Detail: o.Name + " was removed while it was compared"}}, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		sums[i] = sum
-	}
-	if sums[0] == sums[1] {
-		return nil, nil
-	}
-	if want.Bytes != got.Bytes {
-		return []pipeline.Field{{Column: "content", Got: sums[1], Detail: fmt.Sprintf("%d bytes instead of %d", got.Bytes, want.Bytes)}}, nil
-	}
-	return []pipeline.Field{{Column: "content", Got: sums[1], Detail: "as long, but not the same bytes"}}, nil
+// Equal compares two files by size and by content: it reads both.
+func Equal(ctx context.Context, u pipeline.Unit, want, got *pipeline.Object) ([]pipeline.Field, error) {
+	return objects.Equal(true)(ctx, u, want, got)
 }
 
 // classify tells a failing disk or mount from one that may come back.
