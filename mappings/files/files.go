@@ -9,8 +9,10 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"outgrow/mappings/env"
+	"outgrow/pipeline"
 )
 
 // Uploads is the folder below DATA_DIR that the local storage provider writes
@@ -76,6 +78,30 @@ func Path(d env.Deployment, name string) (string, error) {
 		return f.Azure.Endpoint + "/" + f.Azure.Container + "/" + name, nil
 	}
 	return "", fmt.Errorf("writing file.path for provider %s: %w", d.Files.Provider, errors.ErrUnsupported)
+}
+
+// Unfit says why a file of this name, a path below its unit's folder with
+// slashes, cannot be moved, whatever the target: Open WebUI could not read it
+// back from any. The reason is "" when it can.
+func Unfit(name string) (pipeline.Reason, string) {
+	switch base := name[strings.LastIndexByte(name, '/')+1:]; {
+	case !utf8.ValidString(name):
+		return pipeline.Invalid, "the name is not UTF-8"
+	case name == "" || strings.Contains(name, "\x00") || path.Clean("/"+name) != "/"+name:
+		return pipeline.Invalid, "a part of the name is empty, . or .."
+	case len(base) > MaxName:
+		return pipeline.TooLong, fmt.Sprintf("the name has %d bytes, more than %d", len(base), MaxName)
+	}
+	return "", ""
+}
+
+// Printable is the name, or the name with \xff escapes when it is not UTF-8 and
+// so no key that can be stored everywhere.
+func Printable(name string) string {
+	if utf8.ValidString(name) {
+		return name
+	}
+	return strings.Trim(fmt.Sprintf("%q", name), `"`)
 }
 
 // Kind says what becomes of an entry of DATA_DIR.

@@ -2,9 +2,11 @@ package files
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"outgrow/mappings/env"
+	"outgrow/pipeline"
 )
 
 func TestName(t *testing.T) {
@@ -105,5 +107,21 @@ func TestClassify(t *testing.T) {
 		if Classify(u) != Moved || Reason(u) == "" {
 			t.Errorf("unit %s is %s: %q", u, Classify(u), Reason(u))
 		}
+	}
+}
+
+func TestUnfit(t *testing.T) {
+	for name, want := range map[string]pipeline.Reason{
+		"x_a.txt": "", "sub/x": "", ".hidden": "", `back\slash`: "", strings.Repeat("a", 255): "", strings.Repeat("a", 200) + "/" + strings.Repeat("é", 127): "",
+		"": pipeline.Invalid, ".": pipeline.Invalid, "..": pipeline.Invalid, "a//b": pipeline.Invalid, "/a": pipeline.Invalid, "a/": pipeline.Invalid, "./a": pipeline.Invalid,
+		"a/../b": pipeline.Invalid, "a\x00": pipeline.Invalid, "a\xff": pipeline.Invalid, strings.Repeat("é", 128): pipeline.TooLong, "sub/" + strings.Repeat("a", 256): pipeline.TooLong,
+	} {
+		reason, detail := Unfit(name)
+		if reason != want || (detail == "") != (want == "") {
+			t.Errorf("%q: %q, %q", name, reason, detail)
+		}
+	}
+	if got := Printable("a\xff") + Printable("é"); got != `a\xffé` {
+		t.Error(got)
 	}
 }

@@ -22,46 +22,11 @@ const (
 	SizeOff    pipeline.Reason = "size"
 )
 
-// shown bounds how many findings of one reason name a file each.
-const shown = 50
-
-// findings keeps the first of each reason and unit one by one and counts the
-// rest, so that it stays small whatever is wrong.
-type findings struct {
-	list  []pipeline.Finding
-	count map[string]int64
-}
-
-func (f *findings) add(x pipeline.Finding) {
-	if f.count == nil {
-		f.count = map[string]int64{}
-	}
-	k := string(x.Reason) + "\x00" + x.Unit
-	f.count[k]++
-	if f.count[k] <= shown {
-		x.Count = 1
-		f.list = append(f.list, x)
-		return
-	}
-	for i := len(f.list) - 1; i >= 0; i-- {
-		if l := &f.list[i]; l.Reason == x.Reason && l.Unit == x.Unit {
-			if f.count[k] == shown+1 {
-				x.Key, x.Count = "", 1
-				x.Text = "more of the same kind"
-				f.list = append(f.list, x)
-			} else {
-				l.Count++
-			}
-			return
-		}
-	}
-}
-
 // Check looks at every file of the units, and at what else is in the folder:
 // files that cannot be moved need consent ([pipeline.Accept]), entries that
 // are not moved are noted.
 func (s *Source) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.Finding, error) {
-	var f findings
+	var f pipeline.Findings
 	for _, u := range units {
 		if u.Lane != pipeline.Files {
 			continue
@@ -79,18 +44,21 @@ func (s *Source) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.F
 			return nil, classify("listing "+u.Name, err)
 		}
 	}
+	if slices.Equal(s.cfg.Units, []string{layout.Uploads}) {
+		return f.List(), nil // what lies beside them is for the reader of the rest
+	}
 	if err := s.entries(&f, "."); err != nil {
 		return nil, classify("listing the data folder", err)
 	}
-	return f.list, nil
+	return f.List(), nil
 }
 
-func (w *walker) check(f *findings, u pipeline.Unit, e entry) error {
+func (w *walker) check(f *pipeline.Findings, u pipeline.Unit, e entry) error {
 	reason, detail, info, err := w.inspect(e)
 	if err != nil || info == nil && reason == "" {
 		return err
 	}
-	x := pipeline.Finding{Severity: pipeline.Accept, Reason: reason, Unit: u.ID(), Key: key(w.name(e.rel)), Text: detail}
+	x := pipeline.Finding{Severity: pipeline.Accept, Reason: reason, Unit: u.ID(), Key: layout.Printable(w.name(e.rel)), Text: detail}
 	switch {
 	case reason == special:
 		x.Severity = pipeline.Warn
@@ -108,12 +76,12 @@ func (w *walker) check(f *findings, u pipeline.Unit, e entry) error {
 	default:
 		return nil
 	}
-	f.add(x)
+	f.Add(x)
 	return nil
 }
 
 // entries notes what lies beside the units.
-func (s *Source) entries(f *findings, dir string) error {
+func (s *Source) entries(f *pipeline.Findings, dir string) error {
 	list, err := os.ReadDir(filepath.Join(s.cfg.Mount, dir))
 	if err != nil {
 		return ignoreGone(err)
@@ -149,7 +117,7 @@ func (s *Source) entries(f *findings, dir string) error {
 		default:
 			continue
 		}
-		f.add(x)
+		f.Add(x)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 
+	layout "outgrow/mappings/files"
 	"outgrow/pipeline"
 )
 
@@ -91,7 +92,7 @@ func (s *Source) Keys(ctx context.Context, unit pipeline.Unit) iter.Seq2[string,
 				if e.err == nil && e.mode&(fs.ModeType&^fs.ModeSymlink) != 0 {
 					return true, nil
 				}
-				return yield(key(w.name(e.rel)), nil), nil
+				return yield(layout.Printable(w.name(e.rel)), nil), nil
 			})
 		}
 		if err != nil {

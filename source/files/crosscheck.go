@@ -61,81 +61,113 @@ func after(times []int64, t time.Time) (n int64) {
 // file without a row, and a size that is not the row's, are notes. It holds
 // eight bytes for each row and for each of either kind.
 func CrossCheck(ctx context.Context, root string, rows iter.Seq2[FileRow, error]) (Crossing, error) {
-	var c Crossing
 	s, err := Open(ctx, Config{Mount: root})
 	if err != nil {
-		return c, err
+		return Crossing{}, err
 	}
-	var f findings
-	unit := pipeline.Unit{Lane: pipeline.Files, Name: layout.Uploads}
-	w, err := s.open(unit.Name)
-	there := !errors.Is(err, fs.ErrNotExist)
-	if there && err != nil {
-		return c, classify("opening "+unit.Name, err)
+	w, err := s.open(layout.Uploads)
+	if errors.Is(err, fs.ErrNotExist) {
+		return cross(ctx, nowhere{}, rows)
 	}
-	if there {
-		defer w.close()
+	if err != nil {
+		return Crossing{}, classify("opening "+layout.Uploads, err)
 	}
-	var known []uint64
+	defer w.close()
+	return cross(ctx, folder{w}, rows)
+}
+
+// CrossCheckObjects is [CrossCheck] for uploads that are not in a folder.
+func CrossCheckObjects(ctx context.Context, uploads Objects, rows iter.Seq2[FileRow, error]) (Crossing, error) {
+	return cross(ctx, reader{uploads}, rows)
+}
+
+// asked is how many names are looked up at a time.
+const asked = 1000
+
+// crossing is one cross-check.
+type crossing struct {
+	unit  pipeline.Unit
+	at    uploads
+	page  []FileRow
+	known []uint64
+	f     pipeline.Findings
+	c     Crossing
+}
+
+func cross(ctx context.Context, at uploads, rows iter.Seq2[FileRow, error]) (Crossing, error) {
+	x := crossing{unit: pipeline.Unit{Lane: pipeline.Files, Name: layout.Uploads}, at: at}
 	for row, err := range rows {
 		if err != nil {
-			return c, fmt.Errorf("reading the table file: %w", err)
+			return x.c, fmt.Errorf("reading the table file: %w", err)
 		}
 		if ctx.Err() != nil {
-			return c, context.Cause(ctx)
+			return x.c, context.Cause(ctx)
 		}
-		name := layout.Name(row.Path)
-		if name == "" {
+		if layout.Name(row.Path) == "" {
 			continue
 		}
-		known = append(known, hash(name))
-		info, err := fs.FileInfo(nil), fs.ErrNotExist
-		if there {
-			info, err = w.root.Stat(name)
+		if x.page = append(x.page, row); len(x.page) == asked {
+			if err := x.look(ctx); err != nil {
+				return x.c, err
+			}
 		}
-		x := pipeline.Finding{Severity: pipeline.Warn, Reason: pipeline.MissingFile, Unit: unit.ID(), Key: row.ID}
+	}
+	if err := x.look(ctx); err != nil {
+		return x.c, err
+	}
+	slices.Sort(x.known)
+	err := at.each(ctx, x.stray)
+	x.c.Findings = x.f.List()
+	return x.c, err
+}
+
+// look looks the page's names up.
+func (x *crossing) look(ctx context.Context) error {
+	names := make([]string, len(x.page))
+	for i, row := range x.page {
+		names[i] = layout.Name(row.Path)
+		x.known = append(x.known, hash(names[i]))
+	}
+	have, err := x.at.look(ctx, names)
+	if err != nil {
+		return err
+	}
+	for i, row := range x.page {
+		name := names[i]
+		there, ok := have[name]
+		f := pipeline.Finding{Severity: pipeline.Warn, Reason: pipeline.MissingFile, Unit: x.unit.ID(), Key: row.ID}
 		switch {
-		case errors.Is(err, fs.ErrNotExist), err == nil && !info.Mode().IsRegular():
-			x.Text = fmt.Sprintf("uploads has no %q, so Open WebUI answers 404 for its content", name)
-			x.Fix = "put the file back, or leave it as it is on the source"
-			c.Missing++
-			c.missing = append(c.missing, row.Created.Unix())
-		case err != nil:
-			x.Reason, x.Text = pipeline.Unreadable, fmt.Sprintf("%q cannot be looked at", name)
-			x.Fix = "let this user read the folder"
-		case row.Size > 0 && info.Size() != row.Size:
-			x.Severity, x.Reason = pipeline.Note, SizeOff
-			x.Text = fmt.Sprintf("%q has %d bytes, its row says %d", name, info.Size(), row.Size)
+		case !ok:
+			f.Text = fmt.Sprintf("uploads has no %q, so Open WebUI answers 404 for its content", name)
+			f.Fix = "put the file back, or leave it as it is on the source"
+			x.c.Missing++
+			x.c.missing = append(x.c.missing, row.Created.Unix())
+		case there.closed:
+			f.Reason, f.Text = pipeline.Unreadable, fmt.Sprintf("%q cannot be looked at", name)
+			f.Fix = "let this user read the folder"
+		case row.Size > 0 && there.bytes != row.Size:
+			f.Severity, f.Reason = pipeline.Note, SizeOff
+			f.Text = fmt.Sprintf("%q has %d bytes, its row says %d", name, there.bytes, row.Size)
 		default:
 			continue
 		}
-		f.add(x)
+		x.f.Add(f)
 	}
-	if !there {
-		c.Findings = f.list
-		return c, nil
+	x.page = x.page[:0]
+	return nil
+}
+
+// stray notes an upload that no row names.
+func (x *crossing) stray(name string, modified time.Time) {
+	if modified.After(x.c.Newest) {
+		x.c.Newest = modified
 	}
-	slices.Sort(known)
-	err = w.each(ctx, func(e entry) (bool, error) {
-		if e.mode.Type()&^fs.ModeSymlink != 0 {
-			return true, nil
-		}
-		info, err := w.root.Lstat(e.rel)
-		if err != nil {
-			return true, nil // gone meanwhile, or Check tells of it
-		}
-		if info.ModTime().After(c.Newest) {
-			c.Newest = info.ModTime()
-		}
-		if _, ok := slices.BinarySearch(known, hash(e.rel)); !ok {
-			c.Strays++
-			c.strays = append(c.strays, info.ModTime().Unix())
-			f.add(pipeline.Finding{Severity: pipeline.Note, Reason: NoRow, Unit: unit.ID(), Key: key(w.name(e.rel)), Text: "no row of the database names this file; it is copied all the same"})
-		}
-		return true, nil
-	})
-	c.Findings = f.list
-	return c, classify("listing "+unit.Name, err)
+	if _, ok := slices.BinarySearch(x.known, hash(name)); ok {
+		return
+	}
+	x.c.Strays++
+	x.c.strays = append(x.c.strays, modified.Unix())
+	x.f.Add(pipeline.Finding{Severity: pipeline.Note, Reason: NoRow, Unit: x.unit.ID(), Key: layout.Printable(layout.Uploads + "/" + name), Text: "no row of the database names this file; it is copied all the same"})
 }
 
 func hash(name string) uint64 {

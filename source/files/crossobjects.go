@@ -2,10 +2,11 @@ package files
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"iter"
-	"slices"
+	"io/fs"
 	"strings"
+	"time"
 
 	layout "outgrow/mappings/files"
 	"outgrow/pipeline"
@@ -17,91 +18,98 @@ type Objects interface {
 	pipeline.Getter[*pipeline.Object]
 }
 
-// asked is how many names are looked up at a time.
-const asked = 1000
+// Lister is a reader that knows its records beforehand: Listed is Get without
+// asking the store for what its listing does not tell.
+type Lister interface {
+	Listed(ctx context.Context, unit pipeline.Unit, keys []string) (map[string]*pipeline.Object, error)
+}
 
-// CrossCheckObjects is [CrossCheck] for uploads that are not in a folder.
-func CrossCheckObjects(ctx context.Context, uploads Objects, rows iter.Seq2[FileRow, error]) (Crossing, error) {
-	x := crossing{unit: pipeline.Unit{Lane: pipeline.Files, Name: layout.Uploads}, uploads: uploads}
-	for row, err := range rows {
-		if err != nil {
-			return x.c, fmt.Errorf("reading the table file: %w", err)
-		}
-		if layout.Name(row.Path) == "" {
-			continue
-		}
-		if x.page = append(x.page, row); len(x.page) == asked {
-			if err := x.look(ctx); err != nil {
-				return x.c, err
-			}
+// uploads is where the files of rows are looked for. Names are below uploads/.
+type uploads interface {
+	// look finds those of the names that are there.
+	look(ctx context.Context, names []string) (map[string]found, error)
+	// each calls visit with every upload, in any order.
+	each(ctx context.Context, visit func(name string, modified time.Time)) error
+}
+
+// found is what is there under a name; closed: it may not be looked at.
+type found struct {
+	bytes  int64
+	closed bool
+}
+
+// nowhere is a DATA_DIR without uploads.
+type nowhere struct{}
+
+func (nowhere) look(context.Context, []string) (map[string]found, error)          { return nil, nil }
+func (nowhere) each(context.Context, func(name string, modified time.Time)) error { return nil }
+
+// folder is that of a DATA_DIR.
+type folder struct{ *walker }
+
+func (w folder) look(_ context.Context, names []string) (map[string]found, error) {
+	out := make(map[string]found, len(names))
+	for _, name := range names {
+		switch info, err := w.root.Stat(name); {
+		case errors.Is(err, fs.ErrNotExist), err == nil && !info.Mode().IsRegular():
+		case err != nil:
+			out[name] = found{closed: true}
+		default:
+			out[name] = found{bytes: info.Size()}
 		}
 	}
-	if err := x.look(ctx); err != nil {
-		return x.c, err
+	return out, nil
+}
+
+func (w folder) each(ctx context.Context, visit func(name string, modified time.Time)) error {
+	err := w.walker.each(ctx, func(e entry) (bool, error) {
+		if e.mode.Type()&^fs.ModeSymlink != 0 {
+			return true, nil
+		}
+		// What is gone meanwhile is none, and of what is closed Check tells.
+		if info, err := w.root.Lstat(e.rel); err == nil {
+			visit(e.rel, info.ModTime())
+		}
+		return true, nil
+	})
+	return classify("listing "+w.unit, err)
+}
+
+// reader is a reader of uploads.
+type reader struct{ Objects }
+
+func (reader) unit() pipeline.Unit {
+	return pipeline.Unit{Lane: pipeline.Files, Name: layout.Uploads}
+}
+
+func (r reader) look(ctx context.Context, names []string) (map[string]found, error) {
+	keys := make([]string, len(names))
+	for i, name := range names {
+		keys[i] = layout.Uploads + "/" + name
 	}
-	slices.Sort(x.known)
-	for b, err := range uploads.Read(ctx, pipeline.Part{Unit: x.unit}, "") {
+	get := r.Get
+	if l, ok := r.Objects.(Lister); ok {
+		get = l.Listed
+	}
+	have, err := get(ctx, r.unit(), keys)
+	if err != nil {
+		return nil, fmt.Errorf("looking uploads up: %w", err)
+	}
+	out := make(map[string]found, len(have))
+	for key, o := range have {
+		out[strings.TrimPrefix(key, layout.Uploads+"/")] = found{bytes: o.Bytes}
+	}
+	return out, nil
+}
+
+func (r reader) each(ctx context.Context, visit func(name string, modified time.Time)) error {
+	for b, err := range r.Read(ctx, pipeline.Part{Unit: r.unit()}, "") {
 		if err != nil {
-			return x.c, fmt.Errorf("listing %s: %w", x.unit.Name, err)
+			return fmt.Errorf("listing %s: %w", layout.Uploads, err)
 		}
 		for _, o := range b.Records {
-			x.stray(o)
+			visit(strings.TrimPrefix(o.Name, layout.Uploads+"/"), o.ModTime)
 		}
 	}
-	x.c.Findings = x.f.list
-	return x.c, nil
-}
-
-// crossing is one call of CrossCheckObjects.
-type crossing struct {
-	unit    pipeline.Unit
-	uploads Objects
-	page    []FileRow
-	known   []uint64
-	f       findings
-	c       Crossing
-}
-
-// look looks the page's names up.
-func (x *crossing) look(ctx context.Context) error {
-	keys := make([]string, len(x.page))
-	for i, row := range x.page {
-		name := layout.Name(row.Path)
-		keys[i] = layout.Uploads + "/" + name
-		x.known = append(x.known, hash(name))
-	}
-	have, err := x.uploads.Get(ctx, x.unit, keys)
-	if err != nil {
-		return fmt.Errorf("looking uploads up: %w", err)
-	}
-	for i, row := range x.page {
-		o, ok := have[keys[i]]
-		name := layout.Name(row.Path)
-		switch {
-		case !ok:
-			x.c.Missing++
-			x.c.missing = append(x.c.missing, row.Created.Unix())
-			x.f.add(pipeline.Finding{Severity: pipeline.Warn, Reason: pipeline.MissingFile, Unit: x.unit.ID(), Key: row.ID,
-				Text: fmt.Sprintf("uploads has no %q, so Open WebUI answers 404 for its content", name), Fix: "put the file back, or leave it as it is on the source"})
-		case row.Size > 0 && o.Bytes != row.Size:
-			x.f.add(pipeline.Finding{Severity: pipeline.Note, Reason: SizeOff, Unit: x.unit.ID(), Key: row.ID,
-				Text: fmt.Sprintf("%q has %d bytes, its row says %d", name, o.Bytes, row.Size)})
-		}
-	}
-	x.page = x.page[:0]
 	return nil
-}
-
-// stray notes an object that no row names.
-func (x *crossing) stray(o *pipeline.Object) {
-	if o.ModTime.After(x.c.Newest) {
-		x.c.Newest = o.ModTime
-	}
-	name := strings.TrimPrefix(o.Name, layout.Uploads+"/")
-	if _, ok := slices.BinarySearch(x.known, hash(name)); ok {
-		return
-	}
-	x.c.Strays++
-	x.c.strays = append(x.c.strays, o.ModTime.Unix())
-	x.f.add(pipeline.Finding{Severity: pipeline.Note, Reason: NoRow, Unit: x.unit.ID(), Key: o.Name, Text: "no row of the database names this file; it is copied all the same"})
 }

@@ -7,11 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
-	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	layout "outgrow/mappings/files"
 	"outgrow/mappings/objects"
@@ -34,7 +31,7 @@ func (w *walker) object(ctx context.Context, unit pipeline.Unit, e entry) (*pipe
 		o.Bytes, o.ModTime = info.Size(), info.ModTime()
 	}
 	if reason != "" {
-		o.Name = key(o.Name)
+		o.Name = layout.Printable(o.Name)
 		r := pipeline.NewRefusal(unit, o, "", reason, detail)
 		return nil, &r, nil
 	}
@@ -59,15 +56,6 @@ func (w *walker) object(ctx context.Context, unit pipeline.Unit, e entry) (*pipe
 		o.SHA256 = sum
 	}
 	return o, nil, nil
-}
-
-// key is the name, or the name with \xff escapes when it is not UTF-8 and so no
-// key that can be stored everywhere.
-func key(name string) string {
-	if utf8.ValidString(name) {
-		return name
-	}
-	return strings.Trim(fmt.Sprintf("%q", name), `"`)
 }
 
 // special marks what is neither file nor folder nor link.
@@ -98,10 +86,9 @@ func (w *walker) inspect(e entry) (reason pipeline.Reason, detail string, info f
 		return pipeline.Unreadable, "a link to a folder is not followed", info, nil
 	case !info.Mode().IsRegular():
 		return special, "neither a file nor a folder", info, nil
-	case !utf8.ValidString(e.rel):
-		return pipeline.Invalid, "the name is not UTF-8", info, nil
-	case len(path.Base(e.rel)) > layout.MaxName:
-		return pipeline.TooLong, fmt.Sprintf("the name has %d bytes, more than %d", len(path.Base(e.rel)), layout.MaxName), info, nil
+	}
+	if reason, detail := layout.Unfit(e.rel); reason != "" {
+		return reason, detail, info, nil
 	}
 	if err := w.access(e.rel, info); errors.Is(err, fs.ErrPermission) {
 		return pipeline.Unreadable, "it may not be read", info, nil
