@@ -9,6 +9,7 @@
   others   `plan` and `verify` of the largest database
   chroma   the Chroma reader on a store of 50 collections (needs chromadb; a Python that has it can be named in CHROMA_PYTHON)
   vectors  `migrate --only vectors` of that store to pgvector and to Qdrant, and from pgvector to Qdrant: see vectors.py
+  storage  `migrate --only files` of small files and of a large one to S3, Google Cloud Storage and Azure Blob: see storage.py
 
 Without --check nothing but a failure to run is an error; with it a missed limit is.
 """
@@ -24,6 +25,7 @@ import tarfile
 import tempfile
 
 from server import REPO, Failed, Server, measure
+from storage import Storage
 from vectors import Vectors
 
 RATIO, PEAK, SLOPE = 0.7, 128e6, 1.25
@@ -205,8 +207,8 @@ def chroma_python():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="exit 1 when a limit is missed")
-    parser.add_argument("--quick", action="store_true", help="one pair of 100MB, memory at 50MB and 100MB, 10,000 vectors")
-    parser.add_argument("--only", default="rows,memory,others,chroma,vectors", help="which measurements, with commas")
+    parser.add_argument("--quick", action="store_true", help="one pair of 100MB, memory at 50MB and 100MB, 10,000 vectors, 200 small files, a large one of 64 MiB")
+    parser.add_argument("--only", default="rows,memory,others,chroma,vectors,storage", help="which measurements, with commas")
     parser.add_argument("--sizes", default="100MB,300MB,1GB", help="of the databases, ascending; rows and others take the last")
     parser.add_argument("--pairs", type=int, default=3, help="pairs of rows, and runs a size of memory")
     parser.add_argument("--pg", default="16,15", help="PostgreSQL versions for rows (15, with lz4, where it is installed); the others use the first")
@@ -240,6 +242,8 @@ def main():
             bench.chroma()
         if "vectors" in only:
             Vectors(bench, servers[0], bench.store(), args.pairs).run()
+        if "storage" in only:
+            Storage(bench, args.pairs, *((200, 64 << 20) if args.quick else (2000, 1 << 30))).run()
     except Failed as problem:
         sys.exit(f"bench: {problem}")
     finally:
