@@ -93,6 +93,13 @@ type Uploader interface {
 	Begin(ctx context.Context, up Upload) (Parts, error)
 }
 
+// Verifier is an Uploader that says by which of CRC32C and MD5 Parts.Complete
+// verifies, so that no other is computed: MD5 of a large object takes longer
+// than all else here. An Uploader that is none is told both.
+type Verifier interface {
+	Verifies() Algorithms
+}
+
 // Parts is an object on its way, cut into parts of PartSize.
 type Parts interface {
 	// Has reports whether part n (from 0) of that content was stored by an
@@ -104,7 +111,8 @@ type Parts interface {
 	// Put stores one part, verified by the store.
 	Put(ctx context.Context, n int, body []byte, crc32c uint32) error
 	// Complete makes the object of its parts, verified by the store against
-	// the sums (all but SHA256 are set), under the condition that Upload.Replace says.
+	// the sums, under the condition that Upload.Replace says. CRC32C is set,
+	// and MD5 too unless the Uploader is a Verifier without it.
 	// ErrTaken leaves nothing behind.
 	Complete(ctx context.Context, sums Sums) error
 	// Abort gives the parts up.

@@ -17,7 +17,10 @@ import (
 type discard struct {
 	objectstest.Memory
 	part int64
+	by   store.Algorithms
 }
+
+func (d *discard) Verifies() store.Algorithms { return d.by }
 
 func (d *discard) Put(context.Context, store.Upload, []byte) error { return nil }
 func (d *discard) PartSize(int64) int64                            { return d.part }
@@ -45,8 +48,8 @@ func (z *zeros) Read(p []byte) (int, error) {
 	return int(n), nil
 }
 
-func benchmark(b *testing.B, list []*pipeline.Object) {
-	d := &discard{part: 16 << 20}
+func benchmark(b *testing.B, by store.Algorithms, list []*pipeline.Object) {
+	d := &discard{part: 16 << 20, by: by}
 	s, err := Open(b.Context(), Config{Bucket: d, Uploader: d})
 	if err != nil {
 		b.Fatal(err)
@@ -71,7 +74,7 @@ func BenchmarkSmall(b *testing.B) {
 	for i := range 256 {
 		list = append(list, object(fmt.Sprintf("uploads/%d", i), body))
 	}
-	benchmark(b, list)
+	benchmark(b, store.CRC32C, list)
 }
 
 // BenchmarkLarge writes an object of 1 GiB in parts of 16 MiB.
@@ -81,5 +84,6 @@ func BenchmarkLarge(b *testing.B) {
 		z := zeros(o.Bytes)
 		return io.NopCloser(&z), nil
 	}
-	benchmark(b, []*pipeline.Object{o})
+	b.Run("crc32c", func(b *testing.B) { benchmark(b, store.CRC32C, []*pipeline.Object{o}) })
+	b.Run("md5", func(b *testing.B) { benchmark(b, store.CRC32C|store.MD5, []*pipeline.Object{o}) })
 }

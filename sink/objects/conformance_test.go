@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	store "outgrow/mappings/objects"
 	"outgrow/mappings/objects/objectstest"
 	"outgrow/pipeline"
 	"outgrow/pipeline/localstate"
@@ -34,7 +35,7 @@ func unreliable(m *objectstest.Memory) {
 func TestConformance(t *testing.T) {
 	stores := map[string]func(*objectstest.Memory){
 		"plain":      func(*objectstest.Memory) {},
-		"sequential": func(m *objectstest.Memory) { m.Sequential, m.NeedCRC32C = true, true },
+		"sequential": func(m *objectstest.Memory) { m.Sequential, m.NeedCRC32C, m.VerifyBy = true, true, store.CRC32C },
 		"blind":      func(m *objectstest.Memory) { m.Hides, m.NeedMD5 = true, true },
 		"unreliable": unreliable,
 	}

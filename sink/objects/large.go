@@ -91,7 +91,7 @@ func useless(err error) bool {
 // send reads the source once, in order, and sends the parts that are missing.
 // It gives the sums of what was read: they are those that were told before.
 func (w *writer) send(ctx context.Context, o *pipeline.Object, parts store.Parts, size int64, told store.Sums) (store.Sums, error) {
-	h := store.NewHasher(store.CRC32C | store.MD5 | told.Known())
+	h := store.NewHasher(w.digests(told))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(1 + senders)
 	if !parts.Parallel() {
@@ -124,6 +124,21 @@ func (w *writer) send(ctx context.Context, o *pipeline.Object, parts store.Parts
 	}
 	sums := h.Sums()
 	return sums, check(told, sums)
+}
+
+// digests are those that are computed while a large object is sent: what the
+// store verifies by, and what shows that the source is what was told of it. With
+// MD5 an object gets through here at 560 MB/s of one core, with CRC32C alone at
+// 10 GB/s (BenchmarkLarge).
+func (w *writer) digests(told store.Sums) store.Algorithms {
+	want := store.CRC32C | store.MD5
+	if v, ok := w.cfg.Uploader.(store.Verifier); ok {
+		want = store.CRC32C | v.Verifies()
+	}
+	if told.CRC32C == "" {
+		want |= told.Known()
+	}
+	return want
 }
 
 // lost makes an error transient when it says that the upload itself is gone (the

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	store "outgrow/mappings/objects"
 	"outgrow/mappings/objects/objectstest"
 	"outgrow/pipeline"
 )
@@ -133,6 +134,38 @@ func TestBounds(t *testing.T) {
 		has(t, m, "x", text(16<<10))
 		has(t, m, "y", text(60<<10))
 	}
+}
+
+// Only the digests are computed that the store verifies by, and what shows that
+// the source is the one that it was said to be.
+func TestDigests(t *testing.T) {
+	both, crc := store.CRC32C|store.MD5, store.CRC32C
+	cases := []struct {
+		by   store.Algorithms // 0 for an Uploader that does not say
+		told store.Sums
+		want store.Algorithms
+	}{
+		{0, store.Sums{}, both},
+		{crc, store.Sums{}, crc},
+		{store.MD5, store.Sums{}, both},
+		{crc, store.Sums{MD5: "m"}, both},
+		{crc, store.Sums{CRC32C: "c", MD5: "m", SHA256: "s"}, crc},
+		{crc, store.Sums{SHA256: "s"}, crc | store.SHA256},
+	}
+	for _, c := range cases {
+		m := &objectstest.Memory{VerifyBy: c.by}
+		w := &writer{opened(t, m, func(cfg *Config) {
+			if c.by == 0 {
+				cfg.Uploader = struct{ store.Uploader }{m}
+			}
+		}), unit("uploads")}
+		if got := w.digests(c.told); got != c.want {
+			t.Errorf("%+v: %b", c, got)
+		}
+	}
+	m := &objectstest.Memory{PartBytes: 100, VerifyBy: store.CRC32C}
+	write(t, opened(t, m), object("uploads/a", text(1000)))
+	has(t, m, "a", text(1000))
 }
 
 // Buffers are reused, and what is kept makes room for what is needed.

@@ -48,6 +48,8 @@ type Memory struct {
 	Sequential bool
 	// NeedCRC32C and NeedMD5 are what Needs reports.
 	NeedCRC32C, NeedMD5 bool
+	// VerifyBy says by which sums Complete verifies; 0 means CRC32C and MD5.
+	VerifyBy objects.Algorithms
 	// Fault is called before an operation; its error is the operation's.
 	Fault func(op, key string) error
 	// Lost is called after an operation that writes took effect; its error is
@@ -73,6 +75,7 @@ type object struct {
 var (
 	_ objects.Bucket   = (*Memory)(nil)
 	_ objects.Uploader = (*Memory)(nil)
+	_ objects.Verifier = (*Memory)(nil)
 )
 
 // Store puts an object there, in place of any that is, past every hook.

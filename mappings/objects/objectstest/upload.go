@@ -51,6 +51,14 @@ func (m *Memory) PartSize(int64) int64 {
 // Needs reports NeedCRC32C and NeedMD5.
 func (m *Memory) Needs() (crc32c, md5 bool) { return m.NeedCRC32C, m.NeedMD5 }
 
+// Verifies is VerifyBy, and both when that is 0.
+func (m *Memory) Verifies() objects.Algorithms {
+	if m.VerifyBy == 0 {
+		return objects.CRC32C | objects.MD5
+	}
+	return m.VerifyBy
+}
+
 // upload is an object on its way, as the store keeps it.
 type upload struct {
 	up    objects.Upload
@@ -132,7 +140,7 @@ func (p *parts) Complete(ctx context.Context, sums objects.Sums) error {
 	if err := p.m.before(ctx, Complete, p.up.Key); err != nil {
 		return err
 	}
-	if sums.CRC32C == "" || sums.MD5 == "" {
+	if m := p.m.Verifies(); sums.Only(m).Known() != m {
 		return fmt.Errorf("Complete of %s with %+v: %w", p.up.Key, sums, errContract)
 	}
 	if err := p.complete(sums); err != nil {
