@@ -81,18 +81,15 @@ func (s *Sink) finish(ctx context.Context, step func(string)) (pipeline.Outcome,
 			return out, err
 		}
 	}
-	if err := s.addKeys(ctx, keys, there, step); err != nil {
+	if err := s.addKeys(ctx, keys, step); err != nil {
 		return out, err
 	}
 	step("setting sequences")
 	if err := s.sequences(ctx, sorted(there)); err != nil {
 		return out, err
 	}
-	step("analyzing")
-	if err := s.parallel(ctx, bySize(there), func(ctx context.Context, c *pgxpool.Conn, name string) error {
-		_, err := c.Exec(ctx, "ANALYZE "+s.t(name))
-		return err
-	}); err != nil {
+	step("validating the foreign keys, analyzing")
+	if err := s.validate(ctx, keys, there); err != nil {
 		return out, err
 	}
 	return out, s.store.Mark(ctx, markFinished, "yes")
@@ -184,13 +181,13 @@ func (s *Sink) buildIndexes(ctx context.Context, indexes map[string]index, table
 }
 
 // addKeys adds all foreign keys without looking at the rows, which locks both
-// tables for a moment, and then validates them at the same time.
-func (s *Sink) addKeys(ctx context.Context, keys []foreignKey, tables map[string]*pg.Table, step func(string)) error {
+// tables for a moment.
+func (s *Sink) addKeys(ctx context.Context, keys []foreignKey, step func(string)) error {
 	if len(keys) == 0 {
 		return nil
 	}
 	step(fmt.Sprintf("adding %d foreign keys", len(keys)))
-	if err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		for _, k := range keys {
 			if k.Added {
 				continue
@@ -204,33 +201,33 @@ func (s *Sink) addKeys(ctx context.Context, keys []foreignKey, tables map[string
 			}
 		}
 		return nil
-	}); err != nil {
-		return err
-	}
-	byMark := map[string]foreignKey{}
+	})
+}
+
+// validate validates the foreign keys of each table and analyzes it, several
+// tables at a time, the largest first.
+func (s *Sink) validate(ctx context.Context, keys []foreignKey, tables map[string]*pg.Table) error {
+	of := map[string][]foreignKey{}
 	for _, k := range keys {
-		byMark[k.mark()] = k
+		of[k.Table] = append(of[k.Table], k)
 	}
-	names := sorted(byMark)
-	size := func(mark string) int64 {
-		if t := tables[byMark[mark].Table]; t != nil {
-			return t.Bytes
+	return s.parallel(ctx, bySize(tables), func(ctx context.Context, c *pgxpool.Conn, table string) error {
+		for _, k := range of[table] {
+			err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+				if err := s.roomy(ctx, tx); err != nil {
+					return err
+				}
+				if _, err := tx.Exec(ctx, "ALTER TABLE ONLY "+s.t(table)+" VALIDATE CONSTRAINT "+pg.Ident(k.Name)); err != nil {
+					return err
+				}
+				return s.store.MarkTx(ctx, tx, k.mark(), "")
+			})
+			if err != nil {
+				return pg.Classify("validating the foreign key "+k.Name, err)
+			}
 		}
-		return 0
-	}
-	slices.SortStableFunc(names, func(a, b string) int { return int(min(max(size(b)-size(a), -1), 1)) })
-	return s.parallel(ctx, names, func(ctx context.Context, c *pgxpool.Conn, mark string) error {
-		k := byMark[mark]
-		err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
-			if err := s.roomy(ctx, tx); err != nil {
-				return err
-			}
-			if _, err := tx.Exec(ctx, "ALTER TABLE ONLY "+s.t(k.Table)+" VALIDATE CONSTRAINT "+pg.Ident(k.Name)); err != nil {
-				return err
-			}
-			return s.store.MarkTx(ctx, tx, mark, "")
-		})
-		return pg.Classify("validating the foreign key "+k.Name, err)
+		_, err := c.Exec(ctx, "ANALYZE "+s.t(table))
+		return err
 	})
 }
 
