@@ -63,9 +63,11 @@ type FaultProxy struct {
 	target *url.URL
 	client *http.Transport
 	sent   atomic.Int64
-	watch  func(*http.Request) bool
+	stored atomic.Int64
+	rate   atomic.Int64
 
 	mu     sync.Mutex
+	watch  func(*http.Request) bool
 	faults []*Fault
 }
 
@@ -106,10 +108,17 @@ func (p *FaultProxy) Count(match func(*http.Request) bool) {
 	p.watch = match
 	p.mu.Unlock()
 	p.sent.Store(0)
+	p.stored.Store(0)
 }
 
 // Sent gives how many such bytes have been read from clients.
 func (p *FaultProxy) Sent() int64 { return p.sent.Load() }
+
+// Stored gives how many of them the server has said to have, whether or not its answer found the client.
+func (p *FaultProxy) Stored() int64 { return p.stored.Load() }
+
+// Throttle lets each upload send so many bytes a second at most; 0 for no limit.
+func (p *FaultProxy) Throttle(bytes int64) { p.rate.Store(bytes) }
 
 // strikes finds what happens to a request, nil for nothing.
 func (p *FaultProxy) strikes(r *http.Request) *Fault {
@@ -151,7 +160,11 @@ func (p *FaultProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reset(w)
 		return
 	}
-	answer, err := p.client.RoundTrip(p.request(r, action))
+	out, body := p.request(r, action)
+	answer, err := p.client.RoundTrip(out)
+	if err == nil && body != nil && (answer.StatusCode < http.StatusMultipleChoices || answer.StatusCode == http.StatusPermanentRedirect) {
+		p.stored.Add(body.n.Load())
+	}
 	if err != nil {
 		if action != CutRequest && !errors.Is(err, context.Canceled) {
 			p.tb.Logf("%s %s through the proxy: %v", r.Method, r.URL.Path, err)
@@ -176,22 +189,22 @@ func (p *FaultProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", strconv.FormatInt(answer.ContentLength, 10))
 	}
 	w.WriteHeader(answer.StatusCode)
-	var body io.Reader = answer.Body
+	var back io.Reader = answer.Body
 	switch action {
 	case FlipResponse:
-		body = &flipped{r: body, at: middle(answer.ContentLength)}
+		back = &flipped{r: back, at: middle(answer.ContentLength)}
 	case CutResponse:
-		body = io.LimitReader(body, middle(answer.ContentLength))
+		back = io.LimitReader(back, middle(answer.ContentLength))
 	}
-	_, _ = io.Copy(w, body)
+	_, _ = io.Copy(w, back)
 	if action == CutResponse {
 		_ = http.NewResponseController(w).Flush()
 		reset(w)
 	}
 }
 
-// request is what goes on to the server.
-func (p *FaultProxy) request(r *http.Request, action Action) *http.Request {
+// request is what goes on to the server, and its body where that is counted.
+func (p *FaultProxy) request(r *http.Request, action Action) (*http.Request, *counted) {
 	out := r.Clone(r.Context())
 	out.RequestURI = ""
 	out.URL.Scheme, out.URL.Host = p.target.Scheme, p.target.Host
@@ -200,11 +213,13 @@ func (p *FaultProxy) request(r *http.Request, action Action) *http.Request {
 	}
 	if r.ContentLength == 0 {
 		out.Body = http.NoBody
-		return out
+		return out, nil
 	}
 	var body io.Reader = r.Body
+	var counter *counted
 	if p.counts(r) {
-		body = &counted{body, &p.sent}
+		counter = &counted{Reader: body, p: p}
+		body = counter
 	}
 	switch action {
 	case FlipRequest:
@@ -213,7 +228,7 @@ func (p *FaultProxy) request(r *http.Request, action Action) *http.Request {
 		body = io.MultiReader(io.LimitReader(body, middle(r.ContentLength)), broken{})
 	}
 	out.Body = io.NopCloser(body)
-	return out
+	return out, counter
 }
 
 // middle is where a body of that length is damaged; one that does not tell its length has its metadata in front.
@@ -240,15 +255,24 @@ func reset(w http.ResponseWriter) {
 	_ = c.Close()
 }
 
-// counted counts what is read.
+// counted counts what is read, and slows it down.
 type counted struct {
 	io.Reader
-	n *atomic.Int64
+	p *FaultProxy
+	n atomic.Int64
 }
 
 func (c *counted) Read(b []byte) (int, error) {
+	rate := c.p.rate.Load()
+	if rate > 0 {
+		b = b[:min(len(b), 16<<10)]
+	}
 	n, err := c.Reader.Read(b)
 	c.n.Add(int64(n))
+	c.p.sent.Add(int64(n))
+	if rate > 0 {
+		time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
+	}
 	return n, err
 }
 

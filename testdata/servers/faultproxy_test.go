@@ -20,16 +20,17 @@ func TestFaultProxy(t *testing.T) {
 		do     Action
 		stored []string // what the server got of three uploads
 		got    []string // what the client got back from them
+		lost   int      // how many of what the server got it did not acknowledge
 	}{
-		{"nothing", 0, []string{sent, sent, sent}, []string{sent, sent, sent}},
-		{"flipped request", FlipRequest, []string{sent, damaged, sent}, []string{sent, damaged, sent}},
-		{"cut request", CutRequest, []string{sent, "unexpected EOF", sent}, []string{sent, "error", sent}},
-		{"flipped response", FlipResponse, []string{sent, sent, sent}, []string{sent, damaged, sent}},
-		{"cut response", CutResponse, []string{sent, sent, sent}, []string{sent, "error", sent}},
-		{"500", ServerError, []string{sent, sent}, []string{sent, "500", sent}},
-		{"reset", Reset, []string{sent, sent}, []string{sent, "error", sent}},
-		{"lost answer", LostAnswer, []string{sent, sent, sent}, []string{sent, "error", sent}},
-		{"delay", Delay, []string{sent, sent, sent}, []string{sent, sent, sent}},
+		{"nothing", 0, []string{sent, sent, sent}, []string{sent, sent, sent}, 0},
+		{"flipped request", FlipRequest, []string{sent, damaged, sent}, []string{sent, damaged, sent}, 0},
+		{"cut request", CutRequest, []string{sent, "unexpected EOF", sent}, []string{sent, "error", sent}, 1},
+		{"flipped response", FlipResponse, []string{sent, sent, sent}, []string{sent, damaged, sent}, 0},
+		{"cut response", CutResponse, []string{sent, sent, sent}, []string{sent, "error", sent}, 0},
+		{"500", ServerError, []string{sent, sent}, []string{sent, "500", sent}, 0},
+		{"reset", Reset, []string{sent, sent}, []string{sent, "error", sent}, 0},
+		{"lost answer", LostAnswer, []string{sent, sent, sent}, []string{sent, "error", sent}, 0},
+		{"delay", Delay, []string{sent, sent, sent}, []string{sent, sent, sent}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			stored := make(chan string, 3)
@@ -68,6 +69,9 @@ func TestFaultProxy(t *testing.T) {
 			}
 			if want := min(1, int(c.do)); p.Met() != want {
 				t.Errorf("the fault was met %d times, want %d", p.Met(), want)
+			}
+			if n := p.Stored(); n != int64(40_000*(len(c.stored)-c.lost)) {
+				t.Errorf("%d bytes stored", n)
 			}
 			if n := p.Sent(); n < 2*40_000 || n > 3*40_000 {
 				t.Errorf("%d bytes counted", n)
