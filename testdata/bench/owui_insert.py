@@ -30,12 +30,14 @@ def records(store, n):
                             for i, t, v, m in zip(got["ids"], got["documents"], got["embeddings"], got["metadatas"])]
 
 
-files = list(records(sys.argv[1], int(sys.argv[2])))
 from open_webui.retrieval.vector import factory  # noqa: E402
 
 client = factory.get_vector_db_client()
-began = time.monotonic()
-for name, items in files:
+count, seconds = 0, 0.0
+for name, items in records(sys.argv[1], int(sys.argv[2])):
+    began = time.monotonic()
     client.insert(name, items)
-print(json.dumps({"records": sum(len(items) for _, items in files), "seconds": time.monotonic() - began}), file=answer, flush=True)
+    seconds += time.monotonic() - began
+    count += len(items)
+print(json.dumps({"records": count, "seconds": seconds}), file=answer, flush=True)
 os._exit(0)

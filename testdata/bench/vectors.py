@@ -1,13 +1,14 @@
 """The lane of vectors: from embedded Chroma to pgvector and to Qdrant, and from pgvector to Qdrant.
 
-In the same run, for the ratios: Open WebUI's own client inserting a part of the same records into the same server, and
+In the same run, for the ratios: Open WebUI's own client inserting the same records into the same server, and
 github.com/qdrant/migration from pgvector to Qdrant where QDRANT_MIGRATION names its program (the module proxy may not
 have it).
 
 Into pgvector outgrow's time is that of the whole command, with the indexes built; Open WebUI's is the inserting alone, as it
 makes the vector index at its next start. Into Qdrant there are two times of each: until all records are there, and until
-the server has built its indexes, for which outgrow waits and the others do not. What is built differs: a part of the
-records may be too few for an index, and qdrant/migration makes one graph of all records instead of one a tenant.
+the server has built its indexes, for which outgrow waits and the others do not. While Open WebUI's client inserts, the
+server builds indexes of what is there already, and goes on with it while that client's next records are read, which is
+not in its time. qdrant/migration makes one graph of all records instead of one a tenant.
 """
 import json
 import os
@@ -21,7 +22,7 @@ import urllib.request
 
 from server import REPO, Failed, measure
 
-TIMES, PEAK, PART = 5, 256e6, 10_000
+TIMES, PEAK = 5, 256e6
 CACHE = pathlib.Path(os.environ.get("OUTGROW_CACHE", pathlib.Path.home() / ".cache/outgrow"))
 QDRANT = REPO / "testdata/servers/qdrant.sh"
 
@@ -138,7 +139,7 @@ class Vectors:
         shutil.rmtree(data, ignore_errors=True)
         data.mkdir()
         env = self.environment({**target, "DATA_DIR": data, "OWUI_VEC_OVERLAY": self.clients, "DATABASE_URL": f"sqlite:///{data}/webui.db"})
-        done = subprocess.run([self.python, REPO / "testdata/bench/owui_insert.py", self.store, str(PART)], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run([self.python, REPO / "testdata/bench/owui_insert.py", self.store, str(50 * self.bench.args.records)], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode:
             raise Failed(f"Open WebUI's client: {done.stderr[-1500:]}")
         took = json.loads(done.stdout)
