@@ -33,7 +33,7 @@ func (s *Source) retry(ctx context.Context, f func() error) error {
 
 // filled gives the spool with every record of the index in it. What an earlier
 // call that failed has fetched is not fetched again.
-func (s *Source) filled(ctx context.Context) (*spool, error) {
+func (s *Source) filled(ctx context.Context) (*records, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

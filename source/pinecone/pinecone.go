@@ -54,7 +54,7 @@ type Source struct {
 	conn  *sdk.IndexConnection
 
 	mu     sync.Mutex // held while the spool is filled
-	spool  *spool
+	spool  *records
 	full   bool
 	units  []pipeline.Unit
 	facts  facts
@@ -125,7 +125,7 @@ func (s *Source) Close() error {
 	s.closed = true
 	err := s.conn.Close()
 	if s.spool != nil {
-		err = errors.Join(err, s.spool.close())
+		err = errors.Join(err, s.spool.Close())
 	}
 	return err
 }

@@ -5,29 +5,15 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
-	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 
-	"modernc.org/sqlite"
-	lib "modernc.org/sqlite/lib"
-
+	"outgrow/mappings/spool"
 	"outgrow/pipeline"
 )
 
-// spool keeps the records of an index in a private SQLite file, by collection.
-// The file loses its name as soon as it is open, so nothing of it outlives the
-// process (where the system can do that; elsewhere Close removes it).
-//
-// Its statements are short and not cancelled: the only connection must live as
-// long as the spool.
-type spool struct {
-	db  *sql.DB
-	dir string
-}
+// records keeps the records of an index on disk, by collection.
+type records struct{ *spool.DB }
 
 const spoolSchema = `
 CREATE TABLE coll (n INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE);
@@ -38,52 +24,19 @@ CREATE INDEX rec_coll ON rec (coll, id, size, dim);`
 // WebUI's; their bodies are not kept.
 const foreign = 0
 
-func openSpool(parent string) (*spool, error) {
-	const op, hint = "making a place for the index's records", "set TMPDIR to a folder with room for all records of the index"
-	if parent != "" {
-		if err := os.MkdirAll(parent, 0o700); err != nil {
-			return nil, pipeline.Environment(op, err, hint)
-		}
-	}
-	dir, err := os.MkdirTemp(parent, "outgrow-pinecone-")
+func openSpool(parent string) (*records, error) {
+	db, err := spool.Open(parent, kept, spoolSchema)
 	if err != nil {
-		return nil, pipeline.Environment(op, err, hint)
+		return nil, err
 	}
-	s := &spool{dir: dir}
-	q := url.Values{"_pragma": {"journal_mode(OFF)", "synchronous(OFF)", "locking_mode(EXCLUSIVE)", "temp_store(MEMORY)", "cache_size(-8000)"}}
-	file := filepath.Join(dir, "spool.db")
-	if s.db, err = sql.Open("sqlite", (&url.URL{Scheme: "file", Path: file, RawQuery: q.Encode()}).String()); err == nil {
-		s.db.SetMaxOpenConns(1)
-		_, err = s.db.Exec(spoolSchema)
-	}
-	if err != nil {
-		_ = s.close()
-		return nil, pipeline.Environment(op, err, hint)
-	}
-	if os.Remove(file) == nil {
-		_ = os.Remove(dir)
-	}
-	return s, nil
+	return &records{db}, nil
 }
 
-func (s *spool) close() error {
-	var err error
-	if s.db != nil {
-		err = s.db.Close()
-	}
-	return errors.Join(err, os.RemoveAll(s.dir))
-}
+// kept is what the spool is made for, in words.
+const kept = "records of the index"
 
-// local names what failed; a full disk is the environment's.
-func local(op string, err error) error {
-	if e := (*sqlite.Error)(nil); errors.As(err, &e) && e.Code()&0xff == lib.SQLITE_FULL {
-		return pipeline.Environment(op, err, "the folder for temporary files is full: set TMPDIR to one with room for all records of the index")
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", op, err)
-	}
-	return nil
-}
+// local names what failed in it.
+func local(op string, err error) error { return spool.Failed(kept, op, err) }
 
 // item is a record on its way into the spool; vector nil for a foreign one.
 type item struct {
@@ -92,8 +45,8 @@ type item struct {
 }
 
 // add stores records that are not there yet.
-func (s *spool) add(items []item) error {
-	tx, err := s.db.Begin()
+func (s *records) add(items []item) error {
+	tx, err := s.Begin()
 	if err != nil {
 		return err
 	}
@@ -128,11 +81,11 @@ func number(tx *sql.Tx, name string) (n int64, err error) {
 }
 
 // unknown leaves out the ids that are there.
-func (s *spool) unknown(ids []string) ([]string, error) {
+func (s *records) unknown(ids []string) ([]string, error) {
 	var out []string
 	for _, id := range ids {
 		var one int
-		err := s.db.QueryRow("SELECT 1 FROM rec WHERE id = ?", []byte(id)).Scan(&one)
+		err := s.QueryRow("SELECT 1 FROM rec WHERE id = ?", []byte(id)).Scan(&one)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			out = append(out, id)
@@ -144,8 +97,8 @@ func (s *spool) unknown(ids []string) ([]string, error) {
 }
 
 // units lists the collections, sorted by name, and counts the foreign records.
-func (s *spool) units() (units []pipeline.Unit, strange int64, err error) {
-	rows, err := s.db.Query(`SELECT CASE coll WHEN 0 THEN NULL ELSE (SELECT name FROM coll c WHERE c.n = rec.coll) END AS name,
+func (s *records) units() (units []pipeline.Unit, strange int64, err error) {
+	rows, err := s.Query(`SELECT CASE coll WHEN 0 THEN NULL ELSE (SELECT name FROM coll c WHERE c.n = rec.coll) END AS name,
 		coll, count(*), sum(size), max(dim) FROM rec GROUP BY coll ORDER BY name`)
 	if err != nil {
 		return nil, 0, err
@@ -170,7 +123,7 @@ func (s *spool) units() (units []pipeline.Unit, strange int64, err error) {
 
 // ids gives up to limit ids of a collection after one, in order. after is nil
 // for the beginning.
-func (s *spool) ids(collection string, after []byte, limit int) ([]string, error) {
+func (s *records) ids(collection string, after []byte, limit int) ([]string, error) {
 	where, args := "", []any{[]byte(collection)}
 	if after != nil {
 		where, args = " AND id > ?", append(args, after)
@@ -180,13 +133,13 @@ func (s *spool) ids(collection string, after []byte, limit int) ([]string, error
 
 // cuts gives the last ids of the first n-1 of n ranges of a collection, in order,
 // which hold the same number of records, give or take one.
-func (s *spool) cuts(collection string, n int) ([]string, error) {
+func (s *records) cuts(collection string, n int) ([]string, error) {
 	return s.list(`SELECT max(id) FROM (SELECT id, ntile(?) OVER (ORDER BY id) AS part FROM rec WHERE coll = (SELECT n FROM coll WHERE name = ?))
 		GROUP BY part HAVING part < ? ORDER BY part`, n, []byte(collection), n)
 }
 
-func (s *spool) list(query string, args ...any) (out []string, err error) {
-	rows, err := s.db.Query(query, args...)
+func (s *records) list(query string, args ...any) (out []string, err error) {
+	rows, err := s.Query(query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +156,7 @@ func (s *spool) list(query string, args ...any) (out []string, err error) {
 
 // page gives the records after an id, up to and with to ("" for the end), until
 // a limit is reached. after is nil for the beginning.
-func (s *spool) page(ctx context.Context, collection string, after []byte, to string, l pipeline.Limits) (out []*pipeline.Vector, bytes int64, err error) {
+func (s *records) page(ctx context.Context, collection string, after []byte, to string, l pipeline.Limits) (out []*pipeline.Vector, bytes int64, err error) {
 	var where strings.Builder
 	args := []any{[]byte(collection)}
 	if after != nil {
@@ -214,7 +167,7 @@ func (s *spool) page(ctx context.Context, collection string, after []byte, to st
 		where.WriteString(" AND id <= ?")
 		args = append(args, []byte(to))
 	}
-	rows, err := s.db.Query("SELECT id, text, meta, vec FROM rec WHERE coll = (SELECT n FROM coll WHERE name = ?)"+where.String()+" ORDER BY id LIMIT ?", append(args, l.Records)...)
+	rows, err := s.Query("SELECT id, text, meta, vec FROM rec WHERE coll = (SELECT n FROM coll WHERE name = ?)"+where.String()+" ORDER BY id LIMIT ?", append(args, l.Records)...)
 	if err != nil {
 		return nil, 0, err
 	}
