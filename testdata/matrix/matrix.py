@@ -153,12 +153,20 @@ class Matrix:
         snapshot = self.snapshot(client, folder / "dump", folder / "search")
         compared.names(self.collections, snapshot["names"])
         same = compared.dumps(self.work / f"{a.name}.dump", folder / "dump")
+        witness = compared.witness(self.diff(self.work / f"{a.name}.dump", folder / "dump"))
         self.parity(folder, compared)
         searches = compared.searches(self.work / f"{a.name}.search", folder / "search")
         if searches != SEARCHES and not compared.problems:
             compared.problem(f"{searches} searches, not {SEARCHES}")
         notes = ", ".join(f"{v} {k}" for k, v in compared.notes.items() if v)
-        return client, compared.problems, f"{same} of {snapshot['rows']} records; {notes}; {searches} of {SEARCHES} searches the same"
+        return client, compared.problems, f"{same} of {snapshot['rows']} records; {notes}; {witness}; {searches} of {SEARCHES} searches the same"
+
+    def diff(self, a, b):
+        """What the harness of the dumps itself finds between two of them."""
+        done = subprocess.run([sys.executable, pathlib.Path(os.environ["OWUI_TOOLS"]) / "owui_vec.py", "diff", a, b], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode not in (0, 1) or not done.stdout:
+            raise Failed(f"owui_vec.py diff: {done.stderr[-500:]}")
+        return json.loads(done.stdout)
 
     def parity(self, folder, compared):
         """What outgrow's own searches on the target found, in collections as small as these, is exact."""

@@ -105,6 +105,25 @@ class Pair:
             self.problem(f"vector differs by up to {np.abs(wide - b).max():.2g}: {key}")
         return None
 
+    def witness(self, found):
+        """What `owui_vec.py diff` found between the same dumps, which knows nothing of these rules."""
+        for what in ("only_a", "only_b", "text_diff"):
+            if found[what]:
+                self.problem(f"owui_vec.py diff: {what} is {found[what]}")
+        for name, change in found["metadata_diff"].items():
+            pinecone = {self.a.kind, self.b.kind} & {"pinecone"}
+            expected = (pinecone and name in ("text", "collection_name"), self.b.kind == "pinecone" and change["types"] == "int->float",
+                        self.b.kind in ("chroma-http", "qdrant") and change["types"] == "float->float")
+            if not any(expected):
+                self.problem(f"owui_vec.py diff: metadata {name!r}: {change}")
+        half = self.a.half or self.b.half
+        if found["vector_min_cos"] < 1 - (1e-5 if half else 1e-6):
+            self.problem(f"owui_vec.py diff: a cosine of {found['vector_min_cos']}")
+        chroma = "chroma" in (self.a.family, self.b.family)
+        if not self.b.unit and (found["norm_changed"] or not (half or chroma) and found["vector_max_abs"] > 0):
+            self.problem(f"owui_vec.py diff: {found['norm_changed']} lengths changed, vectors off by {found['vector_max_abs']}")
+        return f"diff: {found['vector_exact']} vectors exact, least cosine {found['vector_min_cos']:.7f}"
+
     def searches(self, a, b):
         a, b = lines(a), lines(b)
         if len(a) != len(b):
