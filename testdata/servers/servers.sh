@@ -26,6 +26,6 @@ The other real servers, all on 127.0.0.1 with free ports and data in a temporary
                         ROOT_ACCESS_KEY=K ROOT_SECRET_KEY=S versitygw --quiet --port 127.0.0.1:P --region us-east-1 posix D
   GCS                   go install github.com/fsouza/fake-gcs-server@v1.56.1
                         fake-gcs-server -scheme http -host 127.0.0.1 -port P -backend filesystem -filesystem-root D -public-host 127.0.0.1:P
-  Azure Blob            npm install azurite@3.35.0; azurite-blob --silent --blobHost 127.0.0.1 --blobPort P --location D --skipApiVersionCheck
+  Azure Blob            testdata/servers/azure.sh start D (OUTGROW_INSTALL=1 installs Azurite, needs node), stop D
   Open WebUI 0.12.4     testdata/e2e/openwebui.sh installs it and prints its Python; testdata/e2e/run.sh shows how to start it
 END
