@@ -8,7 +8,8 @@ import (
 )
 
 const description = `Moves an Open WebUI deployment from SQLite, embedded Chroma and a local DATA_DIR to PostgreSQL,
-a vector store that scales and a shared folder, or from one vector store to another, and proves that nothing was lost.`
+a vector store that scales and a shared folder or object store, or from one store to another, and proves that
+nothing was lost.`
 
 // CLI is the whole surface: one field a command.
 type CLI struct {
@@ -17,6 +18,7 @@ type CLI struct {
 	Verify  verifyCmd  `cmd:"" help:"Compare every row, every vector and every file byte of both sides."`
 	Status  statusCmd  `cmd:"" help:"Show how far a migration is, what is missing on the target, and the quarantine."`
 	Replay  replayCmd  `cmd:"" help:"Put repaired records from the quarantine into the target."`
+	Files   filesCmd   `cmd:"" help:"Take a switch of the storage provider back."`
 	Version versionCmd `cmd:"" help:"Print the version and the Open WebUI schemas it knows."`
 }
 
@@ -54,6 +56,7 @@ var examples = map[string][]string{
 		"outgrow plan --from /srv/open-webui/data --to scaled.env",
 		"outgrow plan --from ./data --to scaled.env --accept orphan,needs-embedding",
 		"outgrow plan --from old.env --to new.env --only vectors --id-conflicts uuid5",
+		"outgrow plan --from local.env --to s3.env --only files",
 	},
 	"migrate": {
 		"outgrow migrate --from /srv/open-webui/data --to scaled.env",
@@ -62,13 +65,15 @@ var examples = map[string][]string{
 		"outgrow migrate --from ./data --to scaled.env --only rows",
 		"outgrow migrate --from old.env --to new.env --only vectors   # switch the vector store",
 		"outgrow migrate --from old.env --to new.env --only vectors --rate 500   # beside running users",
+		"outgrow migrate --from local.env --to s3.env --only files   # switch the storage provider; PostgreSQL stays",
 	},
-	"verify": {"outgrow verify --from ./data --to scaled.env", "outgrow verify --from ./data --to scaled.env --json | jq 'select(.event==\"difference\")'"},
+	"verify": {"outgrow verify --from ./data --to scaled.env", "outgrow verify --from local.env --to s3.env --only files --deep   # read every byte of the bucket, too", "outgrow verify --from ./data --to scaled.env --json | jq 'select(.event==\"difference\")'"},
 	"status": {"outgrow status --to scaled.env", "outgrow status --to scaled.env --quarantine > refused.jsonl"},
 	"replay": {
 		"outgrow status --to scaled.env --quarantine > refused.jsonl   # repair the lines, then:",
 		"outgrow replay --to scaled.env refused.jsonl",
 	},
+	"revert":  {"outgrow files revert --to new.env   # the env file that file.path was switched to"},
 	"version": {"outgrow version --json"},
 }
 

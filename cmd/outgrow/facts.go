@@ -70,8 +70,16 @@ func (s *session) check(ctx context.Context) ([]pipeline.Finding, error) {
 			all = append(all, pipeline.Finding{Severity: pipeline.Warn, Reason: "configuration", Text: d.Side + ": " + w.Variable + " " + w.Problem, Fix: w.Fix})
 		}
 	}
+	all = append(all, s.extra...)
 	for _, l := range s.lanes {
 		found, err := l.Check(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	if s.paths != nil {
+		found, err := s.paths.findings(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -116,9 +116,17 @@ func (s *session) driftFindings(ctx context.Context) ([]pipeline.Finding, error)
 	var err error
 	switch {
 	case uploads:
-		cross, err = files.CrossCheck(ctx, s.from.Mount, rows)
+		cloud := fileStoreOf(s.from.Files) != nil
+		if cloud {
+			cross, err = files.CrossCheckObjects(ctx, s.uploads, rows)
+		} else {
+			cross, err = files.CrossCheck(ctx, s.from.Mount, rows)
+		}
 		d.newestUpload = cross.Newest
-		d.newerStrays, d.newerMissing = cross.StraysAfter(d.newestRow.Add(grace)), cross.MissingAfter(d.newestUpload.Add(grace))
+		d.newerMissing = cross.MissingAfter(d.newestUpload.Add(grace))
+		if !cloud { // an object's time is that of its last copy
+			d.newerStrays = cross.StraysAfter(d.newestRow.Add(grace))
+		}
 	case d.vectors:
 		for _, e := range rows {
 			if err = e; err != nil {

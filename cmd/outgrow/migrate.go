@@ -47,6 +47,8 @@ type migration struct {
 	rowsRun string // the run of the rows, "" when they do not take part
 	started bool   // something may have been written
 	all     []pipeline.Finding
+	// switched is what became of file.path, nil where it is not switched here.
+	switched *pathsReport
 }
 
 func (m *migration) run(ctx context.Context) error {
@@ -174,7 +176,19 @@ func (m *migration) conclude(ctx context.Context) error {
 			waiting[string(t.Reason)] = true
 		}
 	}
+	for _, f := range m.all {
+		if f.Reason == cacheLeft && !m.consent[cacheLeft] {
+			code = pipeline.ExitDiffers
+			waiting[string(cacheLeft)] = true
+		}
+	}
 	if m.changed {
+		code = pipeline.ExitDiffers
+	}
+	if m.switched, err = m.switchPaths(ctx, waiting); err != nil {
+		return err
+	}
+	if m.switched != nil && m.switched.Waits != "" {
 		code = pipeline.ExitDiffers
 	}
 	path, err := m.save(code, "", true, refused, ledger)
@@ -182,7 +196,7 @@ func (m *migration) conclude(ctx context.Context) error {
 		return err
 	}
 	if m.json {
-		emit(m.out, event{Event: "done", Exit: code, Detail: map[string]any{"run": m.id, "report": path, "quarantine": refused, "ledger": ledger, "source_changed": m.changed}})
+		emit(m.out, event{Event: "done", Exit: code, Detail: map[string]any{"run": m.id, "report": path, "quarantine": refused, "ledger": ledger, "source_changed": m.changed, "paths": m.switched}})
 		return judged(code)
 	}
 	m.printDone(refused, ledger, waiting, path)
@@ -212,6 +226,7 @@ func (m *migration) printDone(refused, ledger []pipeline.Tally, waiting map[stri
 		}
 		m.say("%-8s%s of %s: %s (whole, in the quarantine)", word, plural(t.Count, "record"), t.Unit, t.Reason)
 	}
+	m.switched.say(m.app, describeFiles(m.to))
 	if m.changed {
 		m.say("changed the source was written to since this migration began: a sync pass is needed before the target is equal")
 		m.say("fix     stop Open WebUI, then start over: outgrow migrate %s --replace", m.pairArgs())
@@ -228,7 +243,7 @@ func (m *migration) save(code int, problem string, complete bool, refused, ledge
 	return updateReport(m.state, func(r *report) {
 		r.From, r.To = m.describe()
 		r.Migrate = &migrateReport{Run: m.id, At: m.began.UTC(), Seconds: time.Since(m.began).Seconds(), Resumed: m.resumed, SourceChanged: m.changed,
-			Complete: complete, Exit: code, Error: problem, Units: unitReports(m.meter), Findings: m.all, Quarantine: refused, Ledger: ledger}
+			Complete: complete, Exit: code, Error: problem, Units: unitReports(m.meter), Findings: m.all, Quarantine: refused, Ledger: ledger, Paths: m.switched}
 	})
 }
 

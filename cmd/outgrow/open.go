@@ -16,6 +16,7 @@ import (
 type openOptions struct {
 	write   bool // the target will be written
 	verify  bool // the target will be read back
+	deep    bool // both sides' files are read again
 	replace bool
 	chown   string
 	accept  []string
@@ -54,7 +55,7 @@ func (a *app) open(p pair, f laneFlags, opt openOptions) (_ *session, err error)
 			s.close()
 		}
 	}()
-	o := &opener{session: s, ctx: a.ctx, flags: f, opt: opt, log: slog.New(slog.NewTextHandler(cleaner{a}, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	o := &opener{session: s, ctx: a.ctx, flags: f, opt: opt, log: s.logger()}
 	return s, o.open()
 }
 
@@ -82,8 +83,13 @@ func supported(from, to env.Deployment, f laneFlags, told map[string]bool) error
 	if f.pick(pipeline.Vectors) {
 		errs = append(errs, supportedStores(from.Vector, to.Vector, told)...)
 	}
-	need(pipeline.Files, "from", "STORAGE_PROVIDER", from.Files.Provider, env.Local)
-	need(pipeline.Files, "to", "STORAGE_PROVIDER", to.Files.Provider, env.Local)
+	if f.pick(pipeline.Files) {
+		for side, d := range map[string]env.Deployment{"from": from, "to": to} {
+			if err := supportedFiles(side, d.Files); err != nil && !told[side+" STORAGE_PROVIDER"] {
+				errs = append(errs, err)
+			}
+		}
+	}
 	if len(errs) == 0 {
 		return nil
 	}
@@ -124,6 +130,9 @@ func (o *opener) open() error {
 		if err := o.openFiles(); err != nil {
 			return err
 		}
+	}
+	if err := o.openPaths(); err != nil {
+		return err
 	}
 	return o.facts()
 }

@@ -12,7 +12,16 @@ import (
 	"outgrow/source/files"
 )
 
+// openFiles opens the lane of files: between two folders, or between whatever
+// providers the two sides have.
 func (o *opener) openFiles() error {
+	if fileStoreOf(o.from.Files) == nil && fileStoreOf(o.to.Files) == nil {
+		return o.openFolders()
+	}
+	return o.openStores()
+}
+
+func (o *opener) openFolders() error {
 	l := &lane[*pipeline.Object]{kind: pipeline.Files, workers: o.writers(), log: o.log, equal: files.Equal}
 	o.lanes = append(o.lanes, l)
 	stable, err := o.stableFiles()
@@ -27,9 +36,8 @@ func (o *opener) openFiles() error {
 	if l.units, err = src.Units(o.ctx); err != nil {
 		return err
 	}
-	if err := o.to.CheckMount(); err != nil {
-		return pipeline.Usage("looking for the target's DATA_DIR", err,
-			"mount it here and name the place with --to-mount; when the data folder stays as it is, give the source's folder there or leave DATA_DIR out of the env file")
+	if err := o.needMount(); err != nil {
+		return err
 	}
 	if l.inPlace, err = sink.SameFolder(o.from.Mount, o.to.Mount); err != nil {
 		return err
@@ -62,9 +70,21 @@ func (o *opener) openFiles() error {
 	return nil
 }
 
+// needMount fails unless the target's DATA_DIR is reached from here.
+func (o *opener) needMount() error {
+	if err := o.to.CheckMount(); err != nil {
+		return pipeline.Usage("looking for the target's DATA_DIR", err,
+			"mount it here and name the place with --to-mount; when the data folder stays as it is, give the source's folder there or leave DATA_DIR out of the env file")
+	}
+	return nil
+}
+
 // stableFiles names the source of the files: by its database, which lies beside
-// them, or by the folder itself.
+// them, or by the folder or bucket itself.
 func (o *opener) stableFiles() (string, error) {
+	if st := fileStoreOf(o.from.Files); st != nil && o.db.sqlite == nil {
+		return st.fingerprint(o.from.Files), nil
+	}
 	if o.db.sqlite == nil {
 		return folderID(o.from.Mount)
 	}

@@ -70,33 +70,49 @@ func (o *opener) mapRows(l *lane[*pipeline.Row], src *sqlite.Source, cols map[st
 			l.units = append(l.units, u)
 		}
 	}
-	l.transforms = []pipeline.Transform[*pipeline.Row]{rows.Transform(tables, rows.Options{FilePath: o.filePath()})}
+	path, err := o.filePath()
+	if err != nil {
+		return err
+	}
+	l.transforms = []pipeline.Transform[*pipeline.Row]{rows.Transform(tables, rows.Options{FilePath: path})}
 	l.decode = func(r pipeline.Refusal) (*pipeline.Row, error) { return decodeRow(r, keys[unitOf(r.Unit).Name]) }
 	return nil
 }
 
 // filePath rewrites file.path to what the target's provider expects. The path
-// of a file that the source does not have stays as it is: a row is never
-// switched to an object that is not there.
-func (o *opener) filePath() func(string) (string, string) {
-	if o.sameData {
-		return nil
+// of a file that the source does not have, or the target cannot hold, stays as it
+// is: a row is never switched to an object that is not there.
+func (o *opener) filePath() (func(string) (string, string), error) {
+	from, to := fileStoreOf(o.from.Files), fileStoreOf(o.to.Files)
+	if o.sameData && from == nil && to == nil {
+		return nil, nil
 	}
-	uploads := filepath.Join(o.from.Mount, files.Uploads)
+	has := func(name string) bool {
+		_, err := os.Lstat(filepath.Join(o.from.Mount, files.Uploads, name))
+		return err == nil
+	}
+	if from != nil {
+		names, err := o.uploadNames()
+		if err != nil {
+			return nil, err
+		}
+		has = names.has
+	}
+	note := "rewritten to the target's DATA_DIR"
+	if to != nil {
+		note = "rewritten to " + to.describe(o.to.Files)
+	}
 	return func(old string) (string, string) {
 		name := files.Name(old)
-		if name == "" {
-			return old, ""
-		}
-		if _, err := os.Lstat(filepath.Join(uploads, name)); err != nil {
+		if name == "" || len(name) > files.MaxName || !has(name) {
 			return old, ""
 		}
 		path, err := files.Path(o.to, name)
 		if err != nil {
 			return old, ""
 		}
-		return path, "rewritten to the target's DATA_DIR"
-	}
+		return path, note
+	}, nil
 }
 
 func names(cols map[string][]pg.Column) map[string][]string {

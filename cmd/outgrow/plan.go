@@ -237,7 +237,11 @@ func (p *planning) needsText() string {
 		case l.Kind() == pipeline.Vectors:
 			parts = append(parts, size(vectors)+" in the vector store")
 		default:
-			parts = append(parts, size(folder)+" in the target folder")
+			where := "folder"
+			if fileStoreOf(p.to.Files) != nil {
+				where = "bucket"
+			}
+			parts = append(parts, size(folder)+" in the target "+where)
 		}
 	}
 	if n := len(parts); n > 1 {

@@ -59,6 +59,7 @@ type migrateReport struct {
 	Findings      []pipeline.Finding `json:"findings"`
 	Quarantine    []pipeline.Tally   `json:"quarantine"`
 	Ledger        []pipeline.Tally   `json:"ledger"`
+	Paths         *pathsReport       `json:"paths,omitempty"`
 }
 
 type verifyReport struct {

@@ -110,7 +110,11 @@ func (s *session) fromLines() []string {
 		parts = append(parts, fmt.Sprintf("%s %s, %s", store, plural(int64(s.src.collections), "collection"), plural(s.src.vectors, "vector")))
 	}
 	if s.src.has(pipeline.Files) {
-		parts = append(parts, fmt.Sprintf("%s (%s)", plural(s.src.uploads, "upload"), size(s.src.upload)))
+		uploads := fmt.Sprintf("%s (%s)", plural(s.src.uploads, "upload"), size(s.src.upload))
+		if st := fileStoreOf(s.from.Files); st != nil {
+			uploads = st.describe(s.from.Files) + ": " + uploads
+		}
+		parts = append(parts, uploads)
 	}
 	if s.src.source == nil {
 		if s.from.Database.Kind == env.Postgres {

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"outgrow/mappings/env"
@@ -28,6 +30,10 @@ type session struct {
 	stopped        bool         // --stopped
 	src            *sourceFacts // nil when only the target is open
 	dst            targetFacts
+	uploads        fileReader // of the source, nil before somebody asked for them
+	cache          cacheState
+	paths          *pathSwitch        // nil where file.path is not switched here
+	extra          []pipeline.Finding // found while opening
 	args           pair
 	closers        []func() error
 }
@@ -47,6 +53,11 @@ func (s *session) close() {
 
 // private is where private copies of a source in use are made.
 func (s *session) private() string { return filepath.Join(s.state, "tmp") }
+
+// logger logs what people should see, without secrets.
+func (s *session) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(cleaner{s.app}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
 
 // say prints a line for people: on standard output, or on standard error when
 // standard output is for JSON lines. It is for the program's own words: what
@@ -171,7 +182,7 @@ func (s *session) stillTheSame(ctx context.Context, l mover) (bool, error) {
 	type now interface{ StateNow() (string, error) }
 	src, ok := s.sourceOf(l).(now)
 	if !ok {
-		if _, embedded := s.sourceOf(l).(*chroma.Source); embedded || l.Kind() != pipeline.Vectors {
+		if _, embedded := s.sourceOf(l).(*chroma.Source); embedded || l.Kind() == pipeline.Rows || l.Kind() == pipeline.Files && !s.alone(l) {
 			return true, nil // the database beside it tells
 		}
 		moved, err := l.Moved(ctx)
@@ -183,6 +194,12 @@ func (s *session) stillTheSame(ctx context.Context, l mover) (bool, error) {
 	}
 	state, err := src.StateNow()
 	return state == id.State, err
+}
+
+// alone reports whether nothing but the lane of files itself tells whether its
+// source has changed.
+func (s *session) alone(l mover) bool {
+	return fileStoreOf(s.from.Files) != nil || !slices.ContainsFunc(s.lanes, func(o mover) bool { return o.Kind() == pipeline.Rows })
 }
 
 // unfit says why the target must not be started now, "" when it may.

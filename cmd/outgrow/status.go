@@ -159,6 +159,11 @@ func (s *session) status(a *app) error {
 			a.say("        Do not start Open WebUI on this target before migrate has ended.")
 		}
 	}
+	if s.begun(pipeline.Files) && !s.begun(pipeline.Rows) {
+		if err := s.pathStatus(a.ctx); err != nil {
+			return err
+		}
+	}
 	refused, ledger, err := s.tallies(a.ctx)
 	if err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"outgrow/mappings/env"
 	"outgrow/mappings/milvus"
 	"outgrow/mappings/pg"
@@ -121,6 +123,11 @@ func pgvectorPlace(ctx context.Context, v env.Vector) (string, error) {
 		return "", err
 	}
 	defer pool.Close()
+	return uniquePlace(ctx, pool)
+}
+
+// uniquePlace tells databases and schemas apart, on whatever servers.
+func uniquePlace(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 	id, err := pg.Fingerprint(ctx, pool)
 	if strings.HasPrefix(id, "pg:?") { // not unique among servers
 		id += pg.Where(pool.Config())

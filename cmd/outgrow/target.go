@@ -105,7 +105,7 @@ func (s *session) targetVectors(ctx context.Context, rows bool) error {
 }
 
 func (s *session) targetFiles(ctx context.Context) error {
-	l := &lane[*pipeline.Object]{kind: pipeline.Files, own: true, fingerprint: func(context.Context) (string, error) { return folderID(s.to.Mount) }}
+	l := &lane[*pipeline.Object]{kind: pipeline.Files, own: true, fingerprint: func(context.Context) (string, error) { return s.filesFingerprint(false) }}
 	s.lanes = append(s.lanes, l)
 	state, err := localstate.Open(ctx, s.state, pipeline.Files)
 	if err != nil {

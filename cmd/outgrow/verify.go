@@ -18,14 +18,15 @@ type verifyCmd struct {
 	pair
 	laneFlags
 	parityFlags
-	Show int `help:"Differences to print at most; all are in the report's file." default:"50"`
+	Deep bool `help:"Read the bytes of all files of both sides again, where an object store's own digests would do."`
+	Show int  `help:"Differences to print at most; all are in the report's file." default:"50"`
 }
 
 func (c *verifyCmd) Run(a *app) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	s, err := a.open(c.pair, c.laneFlags, openOptions{verify: true})
+	s, err := a.open(c.pair, c.laneFlags, openOptions{verify: true, deep: c.Deep})
 	if err != nil {
 		return err
 	}
@@ -92,25 +93,28 @@ func (v *verification) run(ctx context.Context) error {
 	return judged(code)
 }
 
-func (v *verification) compare(ctx context.Context) ([]pipeline.UnitDiff, error) {
+func (v *verification) compare(parent context.Context) ([]pipeline.UnitDiff, error) {
 	if !v.json {
 		d := startDisplay(v.err, false, v.meter, v.lanes)
 		defer d.stop()
 	}
 	results := make([][]pipeline.UnitDiff, len(v.lanes))
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := errgroup.WithContext(parent)
 	for i, l := range v.lanes {
 		g.Go(func() (err error) {
 			results[i], err = l.Diff(ctx, v.meter, v.difference)
 			return err
 		})
 	}
-	err := g.Wait()
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
 	var all []pipeline.UnitDiff
 	for _, r := range results {
 		all = append(all, r...)
 	}
-	return all, err
+	more, err := v.besides(parent)
+	return append(all, more...), err
 }
 
 func (v *verification) difference(d pipeline.Difference) {
@@ -162,6 +166,9 @@ func (v *verification) print(units []pipeline.UnitDiff, search *parityReport, eq
 		if s.Excused+s.Put > 0 {
 			v.say("        %s as agreed to: in the accepted quarantine or changed as the ledger says; %d repaired ones put in", number(s.Excused), s.Put)
 		}
+	}
+	if s := sums[pipeline.Rows]; s != nil && v.paths != nil {
+		v.say("%-8s%s of table file compared with %s, %s equal", "paths", plural(s.Source, "path"), describeFiles(v.to), number(s.Equal))
 	}
 	if search != nil {
 		search.say(v.app, v.show)

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"outgrow/mappings/env"
+	"outgrow/mappings/s3"
+	sinkobjects "outgrow/sink/objects"
+	sourceobjects "outgrow/source/objects"
+
+	s3sink "outgrow/sink/s3"
+	s3source "outgrow/source/s3"
+)
+
+// reader keeps a nil pointer of a reader's own type out of the interface.
+func reader(r *sourceobjects.Source, err error) (fileReader, error) {
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// writer is the same for a sink.
+func writer[S objectSink](w S, err error) (objectSink, error) {
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (s fileSide) reading() sourceobjects.Config {
+	return sourceobjects.Config{Spool: s.spool, Stable: s.stable}
+}
+
+func (s fileSide) writing() sinkobjects.Config {
+	return sinkobjects.Config{Replace: s.replace, Tags: s.tags}
+}
+
+func s3Source(ctx context.Context, s fileSide) (fileReader, error) {
+	return reader(s3source.Open(ctx, s.files.S3, s.reading()))
+}
+
+func s3Sink(ctx context.Context, s fileSide) (objectSink, error) {
+	return writer(s3sink.Open(ctx, s.files.S3, s.writing()))
+}
+
+func s3Describe(f env.Files) string    { return s3.Describe(f.S3) }
+func s3Fingerprint(f env.Files) string { return s3.Fingerprint(f.S3) }
+
+func gcsSource(context.Context, fileSide) (fileReader, error)   { return nil, errors.ErrUnsupported }
+func gcsSink(context.Context, fileSide) (objectSink, error)     { return nil, errors.ErrUnsupported }
+func azureSource(context.Context, fileSide) (fileReader, error) { return nil, errors.ErrUnsupported }
+func azureSink(context.Context, fileSide) (objectSink, error)   { return nil, errors.ErrUnsupported }
+func gcsDescribe(f env.Files) string                            { return "gs://" + f.GCS.Bucket }
+func azureDescribe(f env.Files) string                          { return "Azure container " + f.Azure.Container }
+func gcsFingerprint(f env.Files) string                         { return "gcs:" + f.GCS.Bucket }
+func azureFingerprint(f env.Files) string                       { return "azure:" + f.Azure.Container }
