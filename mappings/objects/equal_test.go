@@ -77,3 +77,24 @@ func TestEqualFailures(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// A content that never is what its store says has rotted there: that is a
+// difference and no failure. Once on the way is nothing.
+func TestEqualOfRottenContent(t *testing.T) {
+	make := func(bad int) *pipeline.Object {
+		return &pipeline.Object{Name: "uploads/a", Bytes: 3, Open: func(context.Context) (io.ReadCloser, error) {
+			if bad--; bad >= 0 {
+				return nil, fmt.Errorf("reading: %w", ErrDigest)
+			}
+			return io.NopCloser(strings.NewReader("abc")), nil
+		}}
+	}
+	for bad, differs := range map[int]bool{0: false, 2: false, 3: true} {
+		for _, pair := range [][2]*pipeline.Object{{make(bad), make(0)}, {make(0), make(bad)}} {
+			fields, err := Equal(true)(t.Context(), pipeline.Unit{}, pair[0], pair[1])
+			if err != nil || (len(fields) > 0) != differs {
+				t.Errorf("bad %d times: %v, %v", bad, fields, err)
+			}
+		}
+	}
+}
