@@ -226,7 +226,7 @@ func (m *migration) printDone(refused, ledger []pipeline.Tally, waiting map[stri
 		}
 		m.say("%-8s%s of %s: %s (whole, in the quarantine)", word, plural(t.Count, "record"), t.Unit, t.Reason)
 	}
-	m.switched.say(m.app, describeFiles(m.to))
+	m.sayPaths()
 	if m.changed {
 		m.say("changed the source was written to since this migration began: a sync pass is needed before the target is equal")
 		m.say("fix     stop Open WebUI, then start over: outgrow migrate %s --replace", m.pairArgs())

@@ -11,7 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
+
 	"outgrow/mappings/env"
+	"outgrow/mappings/s3"
 	"outgrow/pipeline"
 	"outgrow/testdata/servers"
 )
@@ -164,7 +168,7 @@ func TestSwitchProvider(t *testing.T) {
 		l := onPostgres(t, vars)
 		old, _ := l.paths("")
 		l.plan("--only", "files").exits(0, "file.path of 30 rows is switched", "cache/ in the same folder, in place")
-		l.migrate("--only", "files").exits(0, "30 files", "paths   30 rows switched")
+		l.migrate("--only", "files").exits(0, "30 files", "paths   30 rows switched", "outgrow files revert --to", "next    outgrow verify --from", "--only files")
 		l.equal("--only", "files").says("30 files compared, 30 equal", "30 paths of table file")
 		if _, n := l.paths(path); n != 30 {
 			t.Errorf("%d paths begin with %s", n, path)
@@ -332,5 +336,43 @@ func TestNoStoreSecret(t *testing.T) {
 	}
 	if said.Len() < 5000 {
 		t.Error(fmt.Sprint("only ", said.Len(), " bytes were looked into"))
+	}
+}
+
+// With S3_ENABLE_TAGGING the objects have the tags that Open WebUI gives them.
+func TestTaggedObjects(t *testing.T) {
+	t.Parallel()
+	vars := s3Vars(t)
+	vars["S3_ENABLE_TAGGING"] = "true"
+	l := onPostgres(t, vars)
+	id := ask[string](l, "SELECT min(id) FROM file WHERE path <> ''")
+	do(t, l.dsn, `UPDATE "user" SET name = 'Zoë Müller, Jr.', email = 'zoe+x@example.org' WHERE id = (SELECT user_id FROM file WHERE id = '`+id+`')`)
+	user := ask[string](l, "SELECT user_id FROM file WHERE id = $1", id)
+	l.migrate("--only", "files").exits(0)
+	b, err := s3.Open(t.Context(), l.deployment().Files.S3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tagged := 0
+	for name := range l.objects() {
+		out, err := b.Client().GetObjectTagging(t.Context(), &sdk.GetObjectTaggingInput{Bucket: aws.String(vars["S3_BUCKET_NAME"]), Key: aws.String("pre/" + name)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, tag := range out.TagSet {
+			got[*tag.Key] = *tag.Value
+		}
+		if len(got) == 4 {
+			tagged++
+		}
+		// Open WebUI drops what it does not take for a letter.
+		want := map[string]string{"OpenWebUI-File-Id": id, "OpenWebUI-User-Id": user, "OpenWebUI-User-Email": "zoe+x@example.org", "OpenWebUI-User-Name": "Zo Müller Jr."}
+		if strings.HasPrefix(name, id) && !maps.Equal(got, want) {
+			t.Errorf("%s has the tags %v", name, got)
+		}
+	}
+	if tagged != 30 {
+		t.Errorf("%d of 30 objects have their tags", tagged)
 	}
 }

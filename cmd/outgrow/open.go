@@ -30,7 +30,7 @@ func (f laneFlags) pick(l pipeline.Lane) bool {
 // open reads both sides and opens the lanes. Nothing is written by it.
 func (a *app) open(p pair, f laneFlags, opt openOptions) (_ *session, err error) {
 	a.json = p.JSON
-	s := &session{app: a, args: p}
+	s := &session{app: a, args: p, only: f.Only}
 	from, ferr := env.Load("from", p.From, p.FromMount, a.environ)
 	to, terr := env.Load("to", p.To, p.ToMount, a.environ)
 	a.redact = func(text string) string { return to.Redact(from.Redact(text)) }

@@ -125,8 +125,7 @@ func (p *pathSwitch) findings(ctx context.Context) ([]pipeline.Finding, error) {
 		return nil, err
 	}
 	out := []pipeline.Finding{{Severity: pipeline.Note, Reason: pipeline.PathRewritten, Unit: "rows/file", Count: n.Rows,
-		Text: fmt.Sprintf("file.path of %s is switched to %s in one transaction once all files are there; %s there already", plural(n.Rows, "row"), describeFiles(p.to), number(n.Here)),
-		Fix:  "outgrow files revert " + p.target() + " puts the old paths back"}}
+		Text: fmt.Sprintf("file.path of %s is switched to %s in one transaction once all files are there; %s there already", plural(n.Rows, "row"), describeFiles(p.to), number(n.Here))}}
 	if n.Left > 0 {
 		out = append(out, pipeline.Finding{Severity: pipeline.Warn, Reason: pipeline.MissingFile, Unit: "rows/file", Count: n.Left,
 			Text: fmt.Sprintf("%s name files that the source does not have: their file.path stays as it is, and Open WebUI answers 404 for them as before", plural(n.Left, "row"))})
@@ -244,12 +243,16 @@ type pathsReport struct {
 	Waits string `json:"waits,omitempty"` // why it was not switched
 }
 
-func (r *pathsReport) say(a *app, to string) {
+func (m *migration) sayPaths() {
+	r, a, to := m.switched, m.app, describeFiles(m.to)
 	switch {
 	case r == nil:
 	case r.Waits != "":
 		a.say("paths   not switched: %s", r.Waits)
 	default:
 		a.say("paths   %s switched to %s, %s there already, %s kept (no such file)", plural(r.Rows, "row"), to, number(r.Here), number(r.Left))
+		if r.Rows > 0 {
+			a.say("back    outgrow files revert --to %s puts the old paths back", quoteArg(m.args.To))
+		}
 	}
 }

@@ -64,7 +64,7 @@ func (s *session) databaseFindings() []pipeline.Finding {
 	case s.db.sqlite != nil:
 		return nil
 	case s.db.pg != nil:
-		if s.stopped {
+		if s.stopped || s.paths != nil { // which tells of other sessions itself
 			return nil
 		}
 		return []pipeline.Finding{{Severity: pipeline.Note, Reason: "live",

@@ -11,10 +11,10 @@ import (
 // Every command's help has examples and the exit codes.
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"", "plan", "migrate", "verify", "status", "replay", "version"} {
+	for _, command := range []string{"", "plan", "migrate", "verify", "status", "replay", "files revert", "version"} {
 		args := []string{"--help"}
 		if command != "" {
-			args = []string{command, "--help"}
+			args = append(strings.Fields(command), "--help")
 		}
 		var out, err strings.Builder
 		if code := run(context.Background(), args, nil, &out, &err); code != 0 {

@@ -35,6 +35,7 @@ type session struct {
 	paths          *pathSwitch        // nil where file.path is not switched here
 	extra          []pipeline.Finding // found while opening
 	args           pair
+	only           []string // --only
 	closers        []func() error
 }
 
@@ -93,7 +94,11 @@ func (s *session) pairArgs() string {
 	if s.args.FromMount != "" {
 		out += " --from-mount " + quoteArg(s.args.FromMount)
 	}
-	return out + " " + s.target()
+	out += " " + s.target()
+	if len(s.only) > 0 {
+		out += " --only " + joinComma(s.only)
+	}
+	return out
 }
 
 func (s *session) target() string {
