@@ -230,6 +230,9 @@ func (r *body) Read(p []byte) (int, error) {
 	r.left -= int64(n)
 	switch {
 	case err == nil:
+	case !errors.Is(err, io.EOF) && r.left == 0 && r.ctx.Err() == nil:
+		// All has come: it is the checksum.
+		err = &pipeline.Error{Op: r.op, Err: pipeline.Transient(fmt.Errorf("%w: %w", objects.ErrDigest, err))}
 	case !errors.Is(err, io.EOF):
 		err = r.b.Classify(r.ctx, r.op, err)
 	case r.left != 0:

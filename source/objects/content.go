@@ -112,6 +112,8 @@ func (c *content) reopen(cause error) error {
 		return context.Cause(c.ctx)
 	case errors.Is(cause, objects.ErrChanged), errors.Is(cause, fs.ErrNotExist):
 		return c.s.failed(c.info, cause)
+	case errors.Is(cause, objects.ErrDigest): // the store's client has compared
+		return pipeline.Transient(c.s.failed(c.info, cause))
 	case errors.Is(cause, io.EOF):
 		cause = io.ErrUnexpectedEOF
 	}
