@@ -376,3 +376,45 @@ func TestTaggedObjects(t *testing.T) {
 		t.Errorf("%d of 30 objects have their tags", tagged)
 	}
 }
+
+// From one bucket to another with the rows: a row whose object the source lacks
+// keeps its path, and a source that is written to meanwhile is noticed.
+func TestCutoverBetweenBuckets(t *testing.T) {
+	t.Parallel()
+	old := newLab(t, "", servers.Plain)
+	for k, v := range s3Vars(t) {
+		old.set(k, v)
+	}
+	have := inUploads(t, old.from)
+	names := slices.Sorted(maps.Keys(have))
+	lost := names[0]
+	delete(have, lost)
+	old.put(have)
+	l := old.other(s3Vars(t))
+	l.from = old.from
+	l.set("VECTOR_DB", "")
+	l.set("DATA_DIR", l.share)
+	for _, k := range slices.Sorted(maps.Keys(old.vars)) {
+		if strings.HasPrefix(k, "S3_") || k == "STORAGE_PROVIDER" {
+			l.environ = append(l.environ, "OUTGROW_FROM_"+k+"="+old.vars[k])
+		}
+	}
+	flags := []string{"--only", "rows,files"}
+	l.plan(flags...).exits(0, "29 uploads", "so Open WebUI answers 404", "29 values will be changed to fit: path", "; cache/ copied to")
+	l.migrate(flags...).exits(0, "33 files")
+	if _, n := l.paths("s3://" + l.vars["S3_BUCKET_NAME"] + "/pre/"); n != 29 {
+		t.Errorf("%d paths lead to the new bucket", n)
+	}
+	if got := l.objects(); !maps.Equal(got, have) {
+		t.Errorf("%d objects, want %d", len(got), len(have))
+	}
+	l.equal(flags...)
+	old.put(map[string]string{lost: "it came back"})
+	l.migrate(flags...).exits(4, "the source was written to")
+	l.verify(flags...).exits(4, "+ files/uploads uploads/"+lost)
+	l.migrate(append(flags, "--replace")...).exits(0)
+	l.equal(flags...)
+	if _, n := l.paths("s3://" + l.vars["S3_BUCKET_NAME"] + "/pre/"); n != 30 {
+		t.Errorf("%d paths lead to the new bucket", n)
+	}
+}
