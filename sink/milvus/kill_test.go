@@ -3,10 +3,7 @@ package milvus
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,35 +52,12 @@ func victim(target string) error {
 // The writer is killed at random moments and begun again by the same command:
 // in the end everything is there once.
 func TestKilledAtRandom(t *testing.T) {
-	kills := 10
-	if n, err := strconv.Atoi(os.Getenv("OUTGROW_KILLS")); err == nil {
-		kills = n
-	}
-	for _, k := range kinds[:5] {
+	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel() // a server takes its time over each
-			cfg, random := store(t, k.server, k.shared), rand.New(rand.NewPCG(5, 6))
+			cfg := store(t, k.server, k.shared)
 			target := fmt.Sprintf("%s|%s|%v|%s", cfg.URI, cfg.Database, k.shared, t.TempDir())
-			ended := 0
-			for i := 0; i < kills && ended == 0; i++ {
-				c := exec.Command(os.Args[0]) //nolint:noctx // it is killed
-				c.Env = append(os.Environ(), "MILVUS_KILL_TARGET="+target)
-				var said strings.Builder
-				c.Stdout = &said
-				if err := c.Start(); err != nil {
-					t.Fatal(err)
-				}
-				timer := time.AfterFunc(50*time.Millisecond+time.Duration(random.Int64N(int64(time.Second))), func() { _ = c.Process.Kill() })
-				err := c.Wait()
-				timer.Stop()
-				switch {
-				case err == nil:
-					ended = i + 1
-				case c.ProcessState.Exited():
-					t.Fatalf("the writer failed: %v %s", err, said.String())
-				}
-			}
-			t.Logf("ended by itself in round %d of %d (0: never)", ended, kills)
+			pipetest.KillChild(t, []string{"MILVUS_KILL_TARGET=" + target}, 50*time.Millisecond, 550*time.Millisecond)
 			if err := victim(target); err != nil {
 				t.Fatal(err)
 			}

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"outgrow/mappings/env"
 	"outgrow/pipeline"
 	"outgrow/pipeline/localstate"
+	"outgrow/pipeline/pipetest"
 	"outgrow/testdata/servers"
 )
 
@@ -66,14 +66,10 @@ func TestKilledOnFake(t *testing.T) {
 	if len(want) != 600 {
 		t.Fatalf("%d records", len(want))
 	}
-	kills := 10
-	if n, err := strconv.Atoi(os.Getenv("OUTGROW_KILLS")); err == nil {
-		kills = n
-	}
 	cfg, state := config(fake, "killed", 16), t.TempDir()
 	fake.Slow(60 * time.Millisecond)
 	killed, partial := 0, map[int]bool{}
-	for range kills {
+	for range pipetest.Kills(t) {
 		c := exec.CommandContext(t.Context(), os.Args[0])
 		c.Env = append(os.Environ(), "PINECONE_TEST_CHILD="+fake.Controller+"|"+cfg.Store.Index+"|"+state)
 		if err := c.Start(); err != nil {

@@ -4,11 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"os/exec"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -61,44 +57,15 @@ func crashCopy(ctx context.Context, cfg env.QdrantConfig, state string) error {
 // The writer's process is killed at random moments and started again, until it
 // ends by itself: everything is there once.
 func TestKilledAtRandomMoments(t *testing.T) {
-	kills := 10
-	if n, err := strconv.Atoi(os.Getenv("OUTGROW_KILLS")); err == nil {
-		kills = n
-	}
 	both(t, func(t *testing.T, multitenancy bool) {
 		cfg, state := store(t, multitenancy), t.TempDir()
 		raw, err := json.Marshal(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		killed, ended := 0, false
-		for killed < kills && !ended {
-			c := exec.CommandContext(t.Context(), os.Args[0])
-			c.Env = append(os.Environ(), "CRASH_TEST_STATE="+state, "CRASH_TEST_STORE="+string(raw))
-			var said strings.Builder
-			c.Stderr = &said
-			if err := c.Start(); err != nil {
-				t.Fatal(err)
-			}
-			done := make(chan error, 1)
-			go func() { done <- c.Wait() }()
-			select {
-			case err := <-done:
-				if ended = true; err != nil {
-					t.Fatalf("%v: %s", err, said.String())
-				}
-			case <-time.After(100*time.Millisecond + time.Duration(rand.Int64N(int64(400*time.Millisecond)))):
-				_ = c.Process.Kill()
-				<-done
-				killed++
-			}
-		}
-		t.Logf("killed %d times", killed)
+		pipetest.KillChild(t, []string{"CRASH_TEST_STATE=" + state, "CRASH_TEST_STORE=" + string(raw)}, 20*time.Millisecond, 120*time.Millisecond)
 		if err := crashCopy(t.Context(), cfg, state); err != nil {
 			t.Fatal(err)
-		}
-		if killed == 0 {
-			t.Error("it was never killed")
 		}
 		verify(t, crashCorpus(), cfg, nil)
 		if n := threshold(t, cfg, "knowledge-bases"); n != 10000 {
