@@ -24,7 +24,7 @@ func TestFaultsToObjectStore(t *testing.T) {
 	t.Parallel()
 	data := uploadsData(t, 20, largeBytes(t, 160))
 	want := contents(t, data)
-	for _, store := range objectStores() {
+	eachStore(t, func(t *testing.T, s objectStore) {
 		for _, c := range []struct {
 			name   string
 			faults []*servers.Fault
@@ -39,8 +39,7 @@ func TestFaultsToObjectStore(t *testing.T) {
 			{name: "connections reset", faults: []*servers.Fault{{Do: servers.Reset, Match: part, After: 3}, {Do: servers.Reset, Match: small, Times: 2}}},
 			{name: "answers lost", faults: []*servers.Fault{{Do: servers.LostAnswer, Match: part, After: 4}, {Do: servers.LostAnswer, Match: small, After: 5, Times: 2}}},
 		} {
-			s := store(t)
-			t.Run(s.name+"/"+c.name, func(t *testing.T) {
+			t.Run(c.name, func(t *testing.T) {
 				l := toStore(t, s, data)
 				l.proxy.Set(copies(c.faults)...)
 				r := l.in(l.files("migrate")...)
@@ -67,7 +66,7 @@ func TestFaultsToObjectStore(t *testing.T) {
 				l.in(l.files("verify")...).exits(0, "verify: equal")
 			})
 		}
-	}
+	})
 }
 
 // The same on the way from a store: nothing damaged or short is written.
@@ -76,8 +75,7 @@ func TestFaultsFromObjectStore(t *testing.T) {
 	data := uploadsData(t, 20, largeBytes(t, 32))
 	want := contents(t, data)
 	large, little := servers.Downloads("large.bin"), servers.Downloads("small 1.bin")
-	for _, store := range objectStores() {
-		s := store(t)
+	eachStore(t, func(t *testing.T, s objectStore) {
 		filled := toStore(t, s, data)
 		filled.in(filled.files("migrate")...).exits(0)
 		for _, c := range []struct {
@@ -91,7 +89,7 @@ func TestFaultsFromObjectStore(t *testing.T) {
 			{name: "500", faults: []*servers.Fault{{Do: servers.ServerError, Match: large}, {Do: servers.ServerError, Match: little}}},
 			{name: "connections reset", faults: []*servers.Fault{{Do: servers.Reset, Match: large}, {Do: servers.LostAnswer, Match: little}}},
 		} {
-			t.Run(s.name+"/"+c.name, func(t *testing.T) {
+			t.Run(c.name, func(t *testing.T) {
 				filled.lab.tb = t
 				l := filled.fromStore()
 				l.proxy.Set(copies(c.faults)...)
@@ -117,7 +115,7 @@ func TestFaultsFromObjectStore(t *testing.T) {
 				l.whole(want)
 			})
 		}
-	}
+	})
 }
 
 // copies are faults that have not been met yet.

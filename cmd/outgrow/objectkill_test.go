@@ -23,63 +23,60 @@ func TestKillFilesToObjectStore(t *testing.T) {
 		n = kills(t)
 	}
 	program(t)
-	data := uploadsData(t, 200, largeBytes(t, 64))
+	data := uploadsData(t, 200, largeBytes(t, 128))
 	want := contents(t, data)
-	for _, store := range objectStores() {
-		s := store(t)
-		t.Run(s.name, func(t *testing.T) {
-			seed := rand.Uint64()
-			random := rand.New(rand.NewPCG(seed, 3))
-			begin := func() *objectLab {
-				l := toStore(t, s, data)
-				l.proxy.Throttle(32 << 20)
-				l.proxy.Count(servers.Large(1))
-				return l
-			}
+	eachStore(t, func(t *testing.T, s objectStore) {
+		seed := rand.Uint64()
+		random := rand.New(rand.NewPCG(seed, 3))
+		begin := func() *objectLab {
+			l := toStore(t, s, data)
+			l.proxy.Throttle(48 << 20)
+			l.proxy.Count(servers.Large(1))
+			return l
+		}
+		l := begin()
+		began := time.Now()
+		l.wait(l.command(l.files("migrate")...)).exits(0)
+		length, total := time.Since(began), l.proxy.Sent()
+		t.Logf("an undisturbed run takes %v and sends %d bytes; seed %d", length.Round(time.Millisecond), total, seed)
+		stopped, inside := 0, 0
+		for i := range n {
 			l := begin()
-			began := time.Now()
+			// Every second one dies after a share of the bytes, which is most often in
+			// the large file; the others at a moment of their share of the time.
+			share := (float64(i) + random.Float64()) / float64(n)
+			var r result
+			if i%2 == 0 {
+				r = l.killedAt(func() bool { return l.proxy.Sent() >= int64(share*float64(total)) })
+			} else {
+				r = l.signalled(l.command(l.files("migrate")...), syscall.SIGKILL, time.Duration(share*float64(length)))
+			}
+			switch r.code {
+			case -1:
+				stopped++
+			case 0:
+			default:
+				t.Fatalf("migration %d ended with %d by itself:\n%s", i, r.code, r.both())
+			}
+			time.Sleep(300 * time.Millisecond) // what the server has got of the dead one's requests is over
+			missing := total - l.proxy.Stored()
+			if missing > 0 && l.proxy.Stored() > total/10 {
+				inside++
+			}
+			l.proxy.Count(servers.Large(1))
 			l.wait(l.command(l.files("migrate")...)).exits(0)
-			length, total := time.Since(began), l.proxy.Sent()
-			t.Logf("an undisturbed run takes %v and sends %d bytes; seed %d", length.Round(time.Millisecond), total, seed)
-			stopped, inside := 0, 0
-			for i := range n {
-				l := begin()
-				// Every second one dies after a share of the bytes, which is most often in
-				// the large file; the others at a moment of their share of the time.
-				share := (float64(i) + random.Float64()) / float64(n)
-				var r result
-				if i%2 == 0 {
-					r = l.killedAt(func() bool { return l.proxy.Sent() >= int64(share*float64(total)) })
-				} else {
-					r = l.signalled(l.command(l.files("migrate")...), syscall.SIGKILL, time.Duration(share*float64(length)))
-				}
-				switch r.code {
-				case -1:
-					stopped++
-				case 0:
-				default:
-					t.Fatalf("migration %d ended with %d by itself:\n%s", i, r.code, r.both())
-				}
-				time.Sleep(300 * time.Millisecond) // what the server has got of the dead one's requests is over
-				missing := total - l.proxy.Stored()
-				if missing > 0 && l.proxy.Stored() > total/10 {
-					inside++
-				}
-				l.proxy.Count(servers.Large(1))
-				l.wait(l.command(l.files("migrate")...)).exits(0)
-				if sent := l.proxy.Sent(); sent >= missing+partBytes {
-					t.Errorf("migration %d: %d bytes were missing, %d were sent", i, missing, sent)
-				} else {
-					t.Logf("migration %d: %d bytes were missing, %d were sent", i, missing, sent)
-				}
-				l.whole(want)
-				l.in(l.files("verify")...).exits(0, "verify: equal")
+			if sent := l.proxy.Sent(); sent >= missing+partBytes {
+				t.Errorf("migration %d: %d bytes were missing, %d were sent", i, missing, sent)
+			} else {
+				t.Logf("migration %d: %d bytes were missing, %d were sent", i, missing, sent)
 			}
-			if stopped < n/2 || inside == 0 {
-				t.Errorf("%d of %d migrations were stopped before their end, %d of them within the large file", stopped, n, inside)
-			}
-		})
-	}
+			l.whole(want)
+			l.in(l.files("verify")...).exits(0, "verify: equal")
+		}
+		if stopped < n/2 || inside == 0 {
+			t.Errorf("%d of %d migrations were stopped before their end, %d of them within the large file", stopped, n, inside)
+		}
+	})
 }
 
 // killedAt runs a migration until the condition holds, and kills it then.

@@ -26,7 +26,6 @@ import (
 
 // objectStore is a real object store of the tests.
 type objectStore struct {
-	name     string
 	endpoint string
 	bucket   func(testing.TB) string
 	// vars names a bucket in Open WebUI's variables, through an endpoint.
@@ -36,10 +35,16 @@ type objectStore struct {
 	unfinished func(tb testing.TB, bucket string) []string
 }
 
-// objectStores gives those that can be had; a test on one of them is skipped
-// where it cannot.
-func objectStores() []func(testing.TB) objectStore {
-	return []func(testing.TB) objectStore{s3Store, gcsStore, azureStore}
+// eachStore runs a test on every object store; it is skipped on one that cannot
+// be had.
+func eachStore(t *testing.T, test func(*testing.T, objectStore)) {
+	t.Helper()
+	for _, s := range []struct {
+		name string
+		make func(testing.TB) objectStore
+	}{{env.S3, s3Store}, {env.GCS, gcsStore}, {env.Azure, azureStore}} {
+		t.Run(s.name, func(t *testing.T) { test(t, s.make(t)) })
+	}
 }
 
 // gcsStore does not tell of unfinished uploads: the server forgets them.
@@ -47,7 +52,7 @@ func gcsStore(tb testing.TB) objectStore {
 	tb.Helper()
 	s := servers.GCS(tb)
 	return objectStore{
-		name: env.GCS, endpoint: s.Endpoint, bucket: s.Bucket,
+		endpoint: s.Endpoint, bucket: s.Bucket,
 		vars: func(endpoint, bucket string) map[string]string {
 			return map[string]string{"STORAGE_PROVIDER": env.GCS, "GCS_BUCKET_NAME": bucket, "STORAGE_EMULATOR_HOST": endpoint}
 		},
@@ -58,7 +63,7 @@ func azureStore(tb testing.TB) objectStore {
 	tb.Helper()
 	s := servers.Azure(tb)
 	return objectStore{
-		name: env.Azure, endpoint: s.Endpoint, bucket: s.Container,
+		endpoint: s.Endpoint, bucket: s.Container,
 		vars: func(endpoint, bucket string) map[string]string {
 			return map[string]string{"STORAGE_PROVIDER": env.Azure, "AZURE_STORAGE_ENDPOINT": endpoint, "AZURE_STORAGE_CONTAINER_NAME": bucket, "AZURE_STORAGE_KEY": s.Key}
 		},
@@ -93,7 +98,7 @@ func s3Store(tb testing.TB) objectStore {
 	tb.Helper()
 	s := servers.S3(tb)
 	return objectStore{
-		name: env.S3, endpoint: s.Endpoint, bucket: s.NewBucket,
+		endpoint: s.Endpoint, bucket: s.NewBucket,
 		vars: func(endpoint, bucket string) map[string]string {
 			return map[string]string{"STORAGE_PROVIDER": env.S3, "S3_ENDPOINT_URL": endpoint, "S3_REGION_NAME": "us-east-1", "S3_ACCESS_KEY_ID": s.AccessKey,
 				"S3_SECRET_ACCESS_KEY": s.SecretKey, "S3_BUCKET_NAME": bucket, "S3_KEY_PREFIX": "pre"}
