@@ -198,7 +198,7 @@ func TestSourceFaults(t *testing.T) {
 					if !errors.Is(err, c.err) || pipeline.IsRetryable(err) != c.again {
 						t.Errorf("%+v, %v", out, err)
 					}
-					if c.open == closed && pipeline.ExitCode(err) != pipeline.ExitEnvironment {
+					if errors.Is(c.open, closed) && pipeline.ExitCode(err) != pipeline.ExitEnvironment {
 						t.Errorf("exit code %d", pipeline.ExitCode(err))
 					}
 				case c.gone:
@@ -210,7 +210,7 @@ func TestSourceFaults(t *testing.T) {
 						t.Errorf("%+v, %v", out, err)
 					}
 				}
-				if _, ok := m.Content("a"); ok || !c.left && c.err != errDead && len(m.Pending()) > 0 {
+				if _, ok := m.Content("a"); ok || !c.left && !errors.Is(c.err, errDead) && len(m.Pending()) > 0 {
 					t.Errorf("keys %q, pending %q", m.Keys(), m.Pending())
 				}
 				// Once it is readable the target has it whole, whatever was left.
