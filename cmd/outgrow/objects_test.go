@@ -418,3 +418,20 @@ func TestCutoverBetweenBuckets(t *testing.T) {
 		t.Errorf("%d paths lead to the new bucket", n)
 	}
 }
+
+// A deployment in a container far away: neither side's DATA_DIR is reached, and
+// that is said, but nothing is asked.
+func TestCacheUnknown(t *testing.T) {
+	t.Parallel()
+	old := onPostgres(t, s3Vars(t))
+	old.migrate("--only", "files").exits(0)
+	old.set("DATA_DIR", "/app/is/elsewhere")
+	l := old.other(s3Vars(t))
+	l.plan("--only", "files").exits(0, "is not reached from here", "--from-mount and --to-mount")
+	l.migrate("--only", "files").exits(0, "paths   30 rows switched")
+	l.equal("--only", "files")
+	l.plan("--only", "files", "--from-mount", filepath.Join(l.dir, "nowhere")).exits(2, "not a folder").nextStep()
+	// What the next pair says of its files is told by the target alone, too.
+	l.in("status", "--to", l.env).exits(0, "files   complete: 1 of 1 parts", "paths   of 30 rows were switched")
+	l.in("replay", "--to", l.env).exits(0, "0 records put in")
+}
