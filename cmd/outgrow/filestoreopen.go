@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 
 	"outgrow/mappings/env"
 	"outgrow/mappings/s3"
@@ -47,12 +46,3 @@ func s3Sink(ctx context.Context, s fileSide) (objectSink, error) {
 
 func s3Describe(f env.Files) string    { return s3.Describe(f.S3) }
 func s3Fingerprint(f env.Files) string { return s3.Fingerprint(f.S3) }
-
-func gcsSource(context.Context, fileSide) (fileReader, error)   { return nil, errors.ErrUnsupported }
-func gcsSink(context.Context, fileSide) (objectSink, error)     { return nil, errors.ErrUnsupported }
-func azureSource(context.Context, fileSide) (fileReader, error) { return nil, errors.ErrUnsupported }
-func azureSink(context.Context, fileSide) (objectSink, error)   { return nil, errors.ErrUnsupported }
-func gcsDescribe(f env.Files) string                            { return "gs://" + f.GCS.Bucket }
-func azureDescribe(f env.Files) string                          { return "Azure container " + f.Azure.Container }
-func gcsFingerprint(f env.Files) string                         { return "gcs:" + f.GCS.Bucket }
-func azureFingerprint(f env.Files) string                       { return "azure:" + f.Azure.Container }
