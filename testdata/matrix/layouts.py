@@ -5,6 +5,7 @@ A layout is there twice, as "source" and as "target": other databases, prefixes 
 import pathlib
 import re
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 
@@ -22,9 +23,14 @@ class Servers:
     def __init__(self, work):
         self.work = work
         self.said, self.stops, self.why = {}, [], ""
+        self.lock = threading.Lock()
 
     def start(self, name, script, *more):
         """What the starter printed; it is never asked again, also when it failed."""
+        with self.lock:
+            return self.started(name, script, *more)
+
+    def started(self, name, script, *more):
         folder = self.work / "servers" / name
         if name not in self.said:
             folder.mkdir(parents=True)
