@@ -1,17 +1,10 @@
 package servers
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
@@ -26,13 +19,9 @@ const (
 
 // AzureServer is a running Azurite, which speaks the protocol of Azure Blob.
 type AzureServer struct {
+	process
 	Endpoint string // for AZURE_STORAGE_ENDPOINT: http://127.0.0.1:PORT/devstoreaccount1
 	Key      string // for AZURE_STORAGE_KEY
-	PID      int
-
-	script, dir string
-	hold        io.Closer
-	cmd         *exec.Cmd
 }
 
 // Azure gives the Azurite that all tests of a process share: give each test a
@@ -40,11 +29,8 @@ type AzureServer struct {
 func Azure(tb testing.TB) *AzureServer {
 	tb.Helper()
 	sharedAzure.once.Do(func() {
-		s := &AzureServer{Key: AzureKey, script: filepath.Join(testdata(tb), "servers", "azure.sh")}
-		//nolint:usetesting // it outlives the test that asks first
-		if s.dir, sharedAzure.err = os.MkdirTemp("", "outgrow-azure."); sharedAzure.err == nil {
-			sharedAzure.err = s.run("serve")
-		}
+		s := &AzureServer{Key: AzureKey, process: newProcess(tb, "azure.sh")}
+		sharedAzure.err = s.share("azure", &s.Endpoint)
 		sharedAzure.server = s
 	})
 	if sharedAzure.err != nil {
@@ -63,8 +49,9 @@ var sharedAzure struct {
 // StartAzure starts an Azurite of the test's own, which ends with the test.
 func StartAzure(tb testing.TB) *AzureServer {
 	tb.Helper()
-	s := &AzureServer{Key: AzureKey, script: filepath.Join(testdata(tb), "servers", "azure.sh"), dir: tb.TempDir()}
-	if err := s.run("hold"); err != nil {
+	s := &AzureServer{Key: AzureKey, process: newProcess(tb, "azure.sh")}
+	s.dir = tb.TempDir()
+	if err := s.run("hold", &s.Endpoint); err != nil {
 		Skip(tb, "no Azure Blob: %v", err)
 	}
 	tb.Cleanup(s.Stop)
@@ -95,54 +82,10 @@ func (s *AzureServer) Container(tb testing.TB) string {
 	return name
 }
 
-// Stop stops the server and keeps its data. A second call is harmless.
-func (s *AzureServer) Stop() {
-	if s.cmd != nil {
-		_ = s.hold.Close()
-		_ = s.cmd.Wait()
-		s.cmd = nil
-	}
-}
-
-// Kill ends the server as a crash would, with kill -9. What Azurite has not
-// written yet is lost: it saves its index of blobs every few seconds only.
-func (s *AzureServer) Kill() {
-	_ = syscall.Kill(s.PID, syscall.SIGKILL)
-	s.Stop()
-}
-
 // Restart starts a stopped server again, with its data and on its port.
 func (s *AzureServer) Restart(tb testing.TB) {
 	tb.Helper()
-	if err := s.run("hold"); err != nil {
+	if err := s.run("hold", &s.Endpoint); err != nil {
 		tb.Fatalf("starting Azurite again: %v", err)
 	}
-}
-
-func (s *AzureServer) run(how string) error {
-	s.cmd = exec.Command("bash", s.script, how, s.dir)
-	// A group of its own: an interrupt at the terminal ends the test, and thereby the server, in that order.
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var said strings.Builder
-	s.cmd.Stderr = &said
-	hold, err := s.cmd.StdinPipe()
-	if err != nil {
-		return err
-	}
-	s.hold = hold
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := s.cmd.Start(); err != nil {
-		return fmt.Errorf("starting %s: %w", s.script, err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		_ = s.cmd.Wait()
-		s.cmd = nil
-		return errors.New(strings.TrimSpace(said.String()))
-	}
-	_, err = fmt.Sscan(line, &s.Endpoint, &s.PID)
-	return err
 }

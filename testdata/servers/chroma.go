@@ -1,15 +1,12 @@
 package servers
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -93,39 +90,21 @@ var sharedChroma = func() func(string) (*ChromaServer, error) {
 
 func (s *ChromaServer) start() error {
 	script := filepath.Join(s.testdata, "servers", "chroma.sh")
-	args := []string{script, "serve", s.dir}
+	args := []string{"serve", s.dir}
 	if s.Port != 0 {
 		args = append(args, strconv.Itoa(s.Port))
 	}
-	cmd := exec.Command("bash", args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var env []string
 	if s.throwaway {
-		cmd.Env = append(os.Environ(), "OUTGROW_THROWAWAY=1")
+		env = append(env, "OUTGROW_THROWAWAY=1")
 	}
-	var said strings.Builder
-	cmd.Stderr = &said
-	hold, err := cmd.StdinPipe()
+	line, stop, err := launch(script, env, args...)
 	if err != nil {
 		return err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("starting %s: %w", script, err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		_ = cmd.Wait()
-		return errors.New(strings.TrimSpace(said.String()))
-	}
+	s.stop = stop
 	if _, err := fmt.Sscanf(strings.Replace(line, ":", " ", 1), "%s %d %d", &s.Host, &s.Port, &s.pid); err != nil {
 		return fmt.Errorf("reading %q: %w", line, err)
-	}
-	s.stop = func() {
-		_ = hold.Close() // the script stops the server when its input ends
-		_ = cmd.Wait()
 	}
 	return nil
 }

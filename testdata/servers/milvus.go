@@ -1,17 +1,11 @@
 package servers
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -102,35 +96,9 @@ func (s *MilvusServer) Start() {
 	}
 }
 
-// milvusScript runs milvus.sh; the server lives until stop is called or this process ends in any way.
+// milvusScript runs milvus.sh; see launch.
 func milvusScript(testdata, command, dir, kind string) (uri string, stop func(), err error) {
-	cmd := exec.Command("bash", filepath.Join(testdata, "servers", "milvus.sh"), command, dir, kind)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var said strings.Builder
-	cmd.Stderr = &said
-	hold, err := cmd.StdinPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return "", nil, fmt.Errorf("starting milvus.sh: %w", err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		if werr := cmd.Wait(); werr == nil {
-			return "", nil, errors.New("the server's script ended without naming a server")
-		}
-		return "", nil, errors.New(strings.TrimSpace(said.String()))
-	}
-	go func() { _, _ = io.Copy(io.Discard, out) }()
-	return strings.TrimSpace(line), func() {
-		_ = hold.Close()
-		_ = cmd.Wait()
-	}, nil
+	return launch(filepath.Join(testdata, "servers", "milvus.sh"), nil, command, dir, kind)
 }
 
 // milvusDatabase makes a database for a test and drops it afterwards.

@@ -13,13 +13,9 @@
 #   $OUTGROW_SHARED/servers/qdrant.xz, which is unpacked there
 # Settings: QDRANT_PORTS="HTTP GRPC" asks for these ports; QDRANT__* variables reach the server as they are.
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
 
-cache=${OUTGROW_CACHE:-$HOME/.cache/outgrow}/qdrant-1.18.3
-
-die() {
-	echo "qdrant.sh: $*" >&2
-	exit 1
-}
+cache=$cache_root/qdrant-1.18.3
 
 install() {
 	if [ -n "${OUTGROW_TEST_QDRANT_BIN:-}" ]; then
@@ -50,21 +46,6 @@ for x in s: x.bind(("127.0.0.1", 0))
 print(*[x.getsockname()[1] for x in s])'
 }
 
-# listens PORT PID: until something listens there, as long as the server lives.
-listens() {
-	python3 -c '
-import os, socket, sys, time
-for _ in range(600):
-    try:
-        socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1).close()
-        sys.exit(0)
-    except OSError:
-        try: os.kill(int(sys.argv[2]), 0)
-        except OSError: break
-        time.sleep(0.1)
-sys.exit(1)' "$1" "$2"
-}
-
 start() {
 	local dir bin http grpc pid try
 	mkdir -p "$1"
@@ -89,30 +70,4 @@ start() {
 	die "the server does not start (try $try): $(tail -n 3 "$dir/log")"
 }
 
-stop() {
-	local pid
-	[ -f "$1/pid" ] || return 0
-	pid=$(cat "$1/pid")
-	rm -f "$1/pid"
-	kill "$pid" 2>/dev/null || return 0
-	for _ in $(seq 100); do
-		kill -0 "$pid" 2>/dev/null || return 0
-		sleep 0.1
-	done
-	kill -9 "$pid" 2>/dev/null || true
-}
-
-case ${1:-} in
-install) install ;;
-start) start "${2:?a folder is needed}" ;;
-stop) stop "${2:?a folder is needed}" ;;
-hold | serve)
-	dir=${2:?a folder is needed}
-	trap 'stop "$dir" || true; [ "$1" = hold ] || rm -rf "$dir"' EXIT
-	trap 'exit 130' INT
-	trap 'exit 143' TERM HUP
-	start "$dir"
-	cat >/dev/null
-	;;
-*) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" && exit 2 ;;
-esac
+command_of "$@"

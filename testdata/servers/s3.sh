@@ -12,14 +12,10 @@
 # ROOT_SECRET_KEY, testkey and testsecret123 where they are not set. The program is OUTGROW_TEST_VERSITYGW_BIN, or
 # lives in ${OUTGROW_CACHE:-$HOME/.cache/outgrow}. The file system of DIR must have user extended attributes.
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
 
 version=v1.8.0
-cache=${OUTGROW_CACHE:-$HOME/.cache/outgrow}/versitygw-$version
-
-die() {
-	echo "s3.sh: $*" >&2
-	exit 1
-}
+cache=$cache_root/versitygw-$version
 
 install() {
 	if [ -n "${OUTGROW_TEST_VERSITYGW_BIN:-}" ]; then
@@ -54,72 +50,15 @@ with tempfile.NamedTemporaryFile(dir=sys.argv[1]) as f:
 		die "the file system of $1 has no user extended attributes, which versitygw needs: set TMPDIR to one that has"
 }
 
-free_port() {
-	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
-# listens PORT PID: until something listens there, as long as the server lives.
-listens() {
-	python3 -c '
-import os, socket, sys, time
-for _ in range(600):
-    try:
-        socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1).close()
-        sys.exit(0)
-    except OSError:
-        try: os.kill(int(sys.argv[2]), 0)
-        except OSError: break
-        time.sleep(0.1)
-sys.exit(1)' "$1" "$2"
-}
-
 start() {
-	local dir bin port pid try
+	local dir bin
 	mkdir -p "$1"
 	dir=$(cd "$1" && pwd -P)
 	bin=$(install)
 	attributes "$dir"
 	mkdir -p "$dir/data"
-	for try in 1 2 3; do # the port may be taken between the choice and the start
-		port=$(cat "$dir/port" 2>/dev/null || free_port)
-		ROOT_ACCESS_KEY=${ROOT_ACCESS_KEY:-testkey} ROOT_SECRET_KEY=${ROOT_SECRET_KEY:-testsecret123} \
-			nohup "$bin" --quiet --port "127.0.0.1:$port" --region us-east-1 posix "$dir/data" \
-			>>"$dir/log" 2>&1 </dev/null 9>&- &
-		pid=$!
-		echo "$pid" >"$dir/pid"
-		if listens "$port" "$pid"; then
-			echo "$port" >"$dir/port"
-			echo "http://127.0.0.1:$port $pid"
-			return
-		fi
-	done
-	die "the server does not start (try $try): $(tail -n 3 "$dir/log")"
+	export ROOT_ACCESS_KEY=${ROOT_ACCESS_KEY:-testkey} ROOT_SECRET_KEY=${ROOT_SECRET_KEY:-testsecret123}
+	at_port "$dir" "" "$bin" --quiet --port 127.0.0.1:{port} --region us-east-1 posix "$dir/data"
 }
 
-stop() {
-	local pid
-	[ -f "$1/pid" ] || return 0
-	pid=$(cat "$1/pid")
-	rm -f "$1/pid"
-	kill "$pid" 2>/dev/null || return 0
-	for _ in $(seq 100); do
-		kill -0 "$pid" 2>/dev/null || return 0
-		sleep 0.1
-	done
-	kill -9 "$pid" 2>/dev/null || true
-}
-
-case ${1:-} in
-install) install ;;
-start) start "${2:?a folder is needed}" ;;
-stop) stop "${2:?a folder is needed}" ;;
-hold | serve)
-	dir=${2:?a folder is needed}
-	trap 'stop "$dir" || true; [ "$1" = hold ] || rm -rf "$dir"' EXIT
-	trap 'exit 130' INT
-	trap 'exit 143' TERM HUP
-	start "$dir"
-	cat >/dev/null
-	;;
-*) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" && exit 2 ;;
-esac
+command_of "$@"

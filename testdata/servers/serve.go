@@ -1,14 +1,8 @@
 package servers
 
 import (
-	"bufio"
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -31,44 +25,15 @@ func Start(tb testing.TB, settings Settings) string {
 	return dsn
 }
 
-// serve runs postgres.sh serve. The server lives until stop is called or this process ends in any way: the script
-// waits on a pipe that only this process holds open.
+// serve runs postgres.sh serve; see launch.
 func serve(testdata string, settings Settings) (dsn string, stop func(), err error) {
 	dir, err := os.MkdirTemp("", "outgrow-pg.")
 	if err != nil {
 		return "", nil, err
 	}
-	script := filepath.Join(testdata, "servers", "postgres.sh")
-	cmd := exec.Command("bash", script, "serve", dir)
-	cmd.Env = append(os.Environ(), "OUTGROW_PG="+settings.Version, "OUTGROW_PG_OPTIONS="+settings.Options)
+	env := []string{"OUTGROW_PG=" + settings.Version, "OUTGROW_PG_OPTIONS=" + settings.Options}
 	if settings.Fsync {
-		cmd.Env = append(cmd.Env, "OUTGROW_PG_FSYNC=1")
+		env = append(env, "OUTGROW_PG_FSYNC=1")
 	}
-	// A group of its own: an interrupt at the terminal ends the test, and thereby the server, in that order.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var said strings.Builder
-	cmd.Stderr = &said
-	hold, err := cmd.StdinPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return "", nil, fmt.Errorf("starting %s: %w", script, err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		if werr := cmd.Wait(); werr == nil {
-			return "", nil, errors.New("the server's script ended without naming a server")
-		}
-		return "", nil, errors.New(strings.TrimSpace(said.String()))
-	}
-	stop = func() {
-		_ = hold.Close() // the script stops the server when its input ends
-		_ = cmd.Wait()
-	}
-	return strings.TrimSpace(line), stop, nil
+	return launch(filepath.Join(testdata, "servers", "postgres.sh"), env, "serve", dir)
 }
