@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -22,6 +24,21 @@ type Backoff struct {
 // the same call is worth another try (Retry-After).
 type Delayed interface {
 	RetryAfter() time.Duration
+}
+
+// MaxRetryAfter bounds what a server may say of when to come back.
+const MaxRetryAfter = 5 * time.Minute
+
+// ParseRetryAfter reads the header Retry-After (RFC 9110, section 10.2.3),
+// seconds or a date: 0 to [MaxRetryAfter], and 0 for what is neither.
+func ParseRetryAfter(header string) time.Duration {
+	d := time.Duration(0)
+	if n, err := strconv.Atoi(header); err == nil {
+		d = time.Duration(n) * time.Second
+	} else if t, err := http.ParseTime(header); err == nil {
+		d = time.Until(t)
+	}
+	return min(max(d, 0), MaxRetryAfter)
 }
 
 // Do calls f until it succeeds, fails for good (see [IsRetryable]) or the

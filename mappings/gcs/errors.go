@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -28,7 +27,6 @@ const (
 	bucketHint   = "check GCS_BUCKET_NAME; the bucket has to be made beforehand"
 	endpointHint = "check that Google Cloud Storage (or STORAGE_EMULATOR_HOST, where that is set) is reached from here; then run the same command"
 	busyHint     = "the store is busy or limits the rate: run the same command, with fewer --writers or --rate"
-	maxDelay     = 5 * time.Minute // of a Retry-After
 )
 
 // Status is the HTTP status of the answer that err is of, 0 when there was
@@ -65,19 +63,7 @@ func (a *answer) Unwrap() error             { return a.err }
 func (a *answer) RetryAfter() time.Duration { return a.after }
 
 func answered(res *googleapi.Error) error {
-	return &answer{err: res, status: res.Code, message: res.Message, after: retryAfter(res.Header.Get("Retry-After"))}
-}
-
-// retryAfter reads the header of that name (RFC 9110, section 10.2.3): seconds
-// or a date.
-func retryAfter(s string) time.Duration {
-	d := time.Duration(0)
-	if n, err := strconv.Atoi(s); err == nil {
-		d = time.Duration(n) * time.Second
-	} else if t, err := http.ParseTime(s); err == nil {
-		d = time.Until(t)
-	}
-	return min(max(d, 0), maxDelay)
+	return &answer{err: res, status: res.Code, message: res.Message, after: pipeline.ParseRetryAfter(res.Header.Get("Retry-After"))}
 }
 
 // Classify says what an error of the client means, by the HTTP status and the
@@ -163,7 +149,7 @@ func untokened(op string, err *auth.Error) error {
 		return pipeline.Environment(op, pipeline.Transient(located(err)), credentialsHint)
 	}
 	status := err.Response.StatusCode
-	short := &answer{err: err, status: status, message: strings.Join(strings.Fields(err.Error()), " "), after: retryAfter(err.Response.Header.Get("Retry-After"))}
+	short := &answer{err: err, status: status, message: strings.Join(strings.Fields(err.Error()), " "), after: pipeline.ParseRetryAfter(err.Response.Header.Get("Retry-After"))}
 	if status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout {
 		return pipeline.Environment(op, pipeline.Transient(short), credentialsHint)
 	}

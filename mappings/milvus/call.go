@@ -8,10 +8,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-)
 
-// maxDelay bounds what a server may say of when to come back.
-const maxDelay = 5 * time.Minute
+	"outgrow/pipeline"
+)
 
 // delayed is an error of a server, or of what stands before it, that said when
 // to come back.
@@ -39,10 +38,10 @@ func bounded(ctx context.Context, method string, req, reply any, cc *grpc.Client
 	}
 	for _, md := range []metadata.MD{tail, head} {
 		if d := number(md, "retry-after") * time.Second; d > 0 {
-			return &delayed{err, min(d, maxDelay)}
+			return &delayed{err, min(d, pipeline.MaxRetryAfter)}
 		}
 		if d := number(md, "grpc-retry-pushback-ms") * time.Millisecond; d > 0 {
-			return &delayed{err, min(d, maxDelay)}
+			return &delayed{err, min(d, pipeline.MaxRetryAfter)}
 		}
 	}
 	return err

@@ -22,7 +22,6 @@ import (
 const (
 	callTimeout = 60 * time.Second // of one request
 	readyWait   = 5 * time.Minute  // for a new index
-	maxDelay    = 5 * time.Minute  // of a Retry-After
 )
 
 // delayed is an error of a server that said when to come back.
@@ -45,25 +44,13 @@ func (t *throttled) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil || (res.StatusCode != http.StatusTooManyRequests && res.StatusCode != http.StatusServiceUnavailable) {
 		return res, err
 	}
-	after := retryAfter(res.Header.Get("Retry-After"))
+	after := pipeline.ParseRetryAfter(res.Header.Get("Retry-After"))
 	if after == 0 {
 		return res, nil
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<16))
 	_ = res.Body.Close()
 	return nil, &delayed{&sdk.PineconeError{Code: res.StatusCode, Msg: errors.New(res.Status)}, after}
-}
-
-// retryAfter reads the header of that name (RFC 9110, section 10.2.3): seconds
-// or a date.
-func retryAfter(s string) time.Duration {
-	d := time.Duration(0)
-	if n, err := strconv.Atoi(s); err == nil {
-		d = time.Duration(n) * time.Second
-	} else if t, err := http.ParseTime(s); err == nil {
-		d = time.Until(t)
-	}
-	return min(max(d, 0), maxDelay)
 }
 
 // intercept bounds every request in time and keeps what a refusal says of when
@@ -82,11 +69,11 @@ func intercept(ctx context.Context, method string, req, reply any, cc *grpc.Clie
 	var after time.Duration
 	for _, md := range []metadata.MD{head, tail} {
 		for _, v := range md.Get("retry-after") {
-			after = max(after, retryAfter(v))
+			after = max(after, pipeline.ParseRetryAfter(v))
 		}
 		for _, v := range md.Get("grpc-retry-pushback-ms") {
 			if ms, err := strconv.Atoi(v); err == nil && ms > 0 {
-				after = max(after, min(time.Duration(ms)*time.Millisecond, maxDelay))
+				after = max(after, min(time.Duration(ms)*time.Millisecond, pipeline.MaxRetryAfter))
 			}
 		}
 	}

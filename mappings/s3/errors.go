@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/aws/smithy-go"
@@ -28,7 +27,6 @@ const (
 	endpointHint = "check S3_ENDPOINT_URL, and that it is reached from here; then run the same command"
 	clockHint    = "set this machine's clock: S3 takes a difference of at most 15 minutes"
 	busyHint     = "the store is busy or limits the rate: run the same command, with fewer --writers or --rate"
-	maxDelay     = 5 * time.Minute // of a Retry-After
 )
 
 // Code is the code by which a server names an error ("NoSuchBucket"), "" when
@@ -83,20 +81,8 @@ func answered(err error) error {
 	if errors.As(err, &api) {
 		a.code, a.message = api.ErrorCode(), api.ErrorMessage()
 	}
-	a.after = retryAfter(res.Response.Header.Get("Retry-After"))
+	a.after = pipeline.ParseRetryAfter(res.Response.Header.Get("Retry-After"))
 	return a
-}
-
-// retryAfter reads the header of that name (RFC 9110, section 10.2.3): seconds
-// or a date.
-func retryAfter(s string) time.Duration {
-	d := time.Duration(0)
-	if n, err := strconv.Atoi(s); err == nil {
-		d = time.Duration(n) * time.Second
-	} else if t, err := http.ParseTime(s); err == nil {
-		d = time.Until(t)
-	}
-	return min(max(d, 0), maxDelay)
 }
 
 // Classify says what an error of the client means: by the server's code or HTTP
