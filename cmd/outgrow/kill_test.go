@@ -4,24 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sort"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-)
 
-// kills is how many random moments are tried, OUTGROW_KILLS or 10.
-func kills(tb testing.TB) int {
-	tb.Helper()
-	n, err := strconv.Atoi(os.Getenv("OUTGROW_KILLS"))
-	if err != nil || n <= 0 {
-		return 10
-	}
-	return n
-}
+	"outgrow/pipeline/pipetest"
+)
 
 // phase says how far the target is, from its own state.
 func (l *lab) phase() string {
@@ -180,7 +170,7 @@ func interrupted(t *testing.T, signal syscall.Signal, n int) {
 }
 
 // Whatever moment a migration dies at, the same command ends equal.
-func TestKill(t *testing.T) { interrupted(t, syscall.SIGKILL, kills(t)) }
+func TestKill(t *testing.T) { interrupted(t, syscall.SIGKILL, pipetest.Kills(t)) }
 
 // An interrupt is an announced crash.
-func TestInterrupt(t *testing.T) { interrupted(t, syscall.SIGINT, max(3, kills(t)/3)) }
+func TestInterrupt(t *testing.T) { interrupted(t, syscall.SIGINT, max(3, pipetest.Kills(t)/3)) }

@@ -15,6 +15,8 @@ import (
 	s3sink "outgrow/sink/s3"
 
 	sinkobjects "outgrow/sink/objects"
+
+	"outgrow/pipeline/pipetest"
 )
 
 // moreFiles adds uploads with their rows to a deployment on PostgreSQL: n of 20
@@ -56,7 +58,7 @@ func (l *lab) unfinished() int {
 // the old place or all to the new one, and never to an object that is not there;
 // the same command ends equal and leaves no upload unfinished.
 func TestKillSwitch(t *testing.T) {
-	n := max(4, kills(t)/2)
+	n := max(4, pipetest.Kills(t)/2)
 	l := onPostgres(t, nil)
 	l.moreFiles(1500, 40)
 	from := *l

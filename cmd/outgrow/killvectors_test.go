@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"outgrow/pipeline"
+	"outgrow/pipeline/pipetest"
 	qdrantsource "outgrow/source/qdrant"
 	"outgrow/testdata/servers"
 )
@@ -109,7 +110,7 @@ func TestKillDefaultsToQdrant(t *testing.T) {
 	before := tree(t, data)
 	source := (&lab{tb: t, from: data}).sourceCounts()
 	var last *lab
-	killed(t, syscall.SIGKILL, max(3, kills(t)/3), slow, slow, func() (*lab, map[string]string) {
+	killed(t, syscall.SIGKILL, max(3, pipetest.Kills(t)/3), slow, slow, func() (*lab, map[string]string) {
 		vars := qdrantVars(t, server, true)
 		last = newLab(t, data)
 		last.toQdrant(vars)
@@ -146,12 +147,12 @@ var onlyVectors = []string{"--only", "vectors", "--rate", "3000", "--dim", "16"}
 
 // pgvector to Qdrant, killed at any moment.
 func TestKillPGVectorToQdrant(t *testing.T) {
-	killed(t, syscall.SIGKILL, max(3, kills(t)/3), onlyVectors, onlyVectors, fromBigTable(t, 9000, false))
+	killed(t, syscall.SIGKILL, max(3, pipetest.Kills(t)/3), onlyVectors, onlyVectors, fromBigTable(t, 9000, false))
 }
 
 // An interrupt is an announced crash, with a journal of the command's own too.
 func TestInterruptPGVectorToQdrant(t *testing.T) {
-	killed(t, syscall.SIGINT, max(3, kills(t)/3), onlyVectors, onlyVectors, fromBigTable(t, 9000, true))
+	killed(t, syscall.SIGINT, max(3, pipetest.Kills(t)/3), onlyVectors, onlyVectors, fromBigTable(t, 9000, true))
 }
 
 // --replace that was killed goes on as the same run: it deletes what was there
@@ -159,7 +160,7 @@ func TestInterruptPGVectorToQdrant(t *testing.T) {
 func TestKillReplace(t *testing.T) {
 	make := fromBigTable(t, 6000, true)
 	flags := append([]string{"--replace"}, onlyVectors...)
-	killed(t, syscall.SIGKILL, max(3, kills(t)/3), flags, onlyVectors, func() (*lab, map[string]string) {
+	killed(t, syscall.SIGKILL, max(3, pipetest.Kills(t)/3), flags, onlyVectors, func() (*lab, map[string]string) {
 		l, vars := make()
 		putInQdrant(t, vars, "user-memory-8c1d9a90-0000-4000-8000-000000000001", "8c1d9a90-0000-4000-8000-00000000000a")
 		return l, vars

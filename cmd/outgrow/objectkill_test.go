@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"outgrow/pipeline/pipetest"
 	"outgrow/testdata/servers"
 )
 
@@ -20,7 +21,7 @@ const partBytes = 16 << 20
 func TestKillFilesToObjectStore(t *testing.T) {
 	n := 5
 	if os.Getenv("OUTGROW_KILLS") != "" {
-		n = kills(t)
+		n = pipetest.Kills(t)
 	}
 	program(t)
 	data := uploadsData(t, 200, largeBytes(t, 128))
