@@ -4,11 +4,14 @@ import (
 	"context"
 
 	"outgrow/mappings/env"
+	"outgrow/mappings/gcs"
 	"outgrow/mappings/s3"
 	sinkobjects "outgrow/sink/objects"
 	sourceobjects "outgrow/source/objects"
 
+	gcssink "outgrow/sink/gcs"
 	s3sink "outgrow/sink/s3"
+	gcssource "outgrow/source/gcs"
 	s3source "outgrow/source/s3"
 )
 
@@ -46,3 +49,14 @@ func s3Sink(ctx context.Context, s fileSide) (objectSink, error) {
 
 func s3Describe(f env.Files) string    { return s3.Describe(f.S3) }
 func s3Fingerprint(f env.Files) string { return s3.Fingerprint(f.S3) }
+
+func gcsSource(ctx context.Context, s fileSide) (fileReader, error) {
+	return reader(gcssource.Open(ctx, s.files.GCS, s.reading()))
+}
+
+func gcsSink(ctx context.Context, s fileSide) (objectSink, error) {
+	return writer(gcssink.Open(ctx, s.files.GCS, s.state, s.writing()))
+}
+
+func gcsDescribe(f env.Files) string    { return gcs.Describe(f.GCS) }
+func gcsFingerprint(f env.Files) string { return gcs.Fingerprint(f.GCS) }

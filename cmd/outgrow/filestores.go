@@ -44,7 +44,10 @@ type fileSide struct {
 	log    *slog.Logger
 	// Of a target.
 	replace bool
-	tags    func(ctx context.Context, name string) (map[string]string, error)
+	// state is a private folder that lasts from one run to the next: what an
+	// interrupted upload is gone on with.
+	state string
+	tags  func(ctx context.Context, name string) (map[string]string, error)
 }
 
 // fileStores is every provider beside the local disk.
@@ -55,6 +58,10 @@ func fileStores() []fileStore {
 			place: func(f env.Files) filePlace {
 				return filePlace{strings.ToLower(strings.TrimSuffix(f.S3.Endpoint, "/")), f.S3.Bucket, f.S3.Prefix}
 			},
+		},
+		{
+			kind: env.GCS, source: gcsSource, sink: gcsSink, describe: gcsDescribe, fingerprint: gcsFingerprint, bucket: "GCS_BUCKET_NAME", flat: true,
+			place: func(f env.Files) filePlace { return filePlace{f.GCS.Emulator, f.GCS.Bucket, ""} },
 		},
 	}
 }

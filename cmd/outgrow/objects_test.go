@@ -35,6 +35,11 @@ var providers = map[string]func(testing.TB) (vars map[string]string, path string
 		v := s3Vars(tb)
 		return v, "s3://" + v["S3_BUCKET_NAME"] + "/pre/"
 	},
+	"gcs": func(tb testing.TB) (map[string]string, string) {
+		s := servers.GCS(tb)
+		bucket := s.Bucket(tb)
+		return map[string]string{"STORAGE_PROVIDER": "gcs", "GCS_BUCKET_NAME": bucket, "STORAGE_EMULATOR_HOST": s.Endpoint}, "gs://" + bucket + "/"
+	},
 }
 
 // deployment is what the lab's target says.

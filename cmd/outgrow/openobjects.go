@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"os"
+	"path/filepath"
 	"slices"
 
 	layout "outgrow/mappings/files"
@@ -120,7 +121,7 @@ func (o *opener) uploadSink() (objectSink, error) {
 		}
 		return sink.Open(o.ctx, sink.Config{Mount: o.to.Mount, Owner: o.opt.chown, Replace: o.opt.replace})
 	}
-	return st.sink(o.ctx, fileSide{files: o.to.Files, log: o.log, spool: o.private(), replace: o.opt.replace, tags: o.tags()})
+	return st.sink(o.ctx, fileSide{files: o.to.Files, log: o.log, spool: o.private(), state: filepath.Join(o.state, string(pipeline.Files), "uploads"), replace: o.opt.replace, tags: o.tags()})
 }
 
 // openBack opens the reader of the target: of its uploads, and with disk of what
