@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"outgrow/mappings/fstype"
 	"outgrow/pipeline"
 )
 
@@ -25,6 +26,11 @@ const (
 // read, and what lies in the store that is no unit.
 func (s *Source) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.Finding, error) {
 	var out []pipeline.Finding
+	if s.fs.Network() {
+		out = append(out, pipeline.Finding{Severity: pipeline.Warn, Reason: fstype.Network,
+			Text: "vector_db lies on a network file system (" + s.fs.String() + "): it can be read only while nobody writes, on any machine",
+			Fix:  "keep Open WebUI stopped everywhere until the copy is verified"})
+	}
 	for _, u := range units {
 		if u.Lane != pipeline.Vectors {
 			continue

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"outgrow/mappings/fstype"
 	"outgrow/pipeline"
 )
 
@@ -35,6 +36,11 @@ type Config struct {
 	// journal nor WAL is then read in place, without a private copy, and Close
 	// fails if it has changed meanwhile.
 	Stopped bool
+	// FileSystem finds the type of the file system; nil means fstype.Of. On one
+	// that other machines share the store is read only when it is Stopped: it
+	// could be written there between two looks at its files, which are kept for
+	// a while.
+	FileSystem fstype.Detect
 	// Private is the folder in which the private copy is made, "" for the
 	// system's folder for temporary files. It must not lie in Dir.
 	Private string
@@ -47,6 +53,7 @@ type Config struct {
 // Source reads a store. It may be used by several goroutines.
 type Source struct {
 	cfg Config
+	fs  fstype.Type
 
 	mu      sync.Mutex
 	current *snapshot // nil for an empty store
@@ -92,12 +99,20 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 	case err != nil:
 		return nil, pipeline.Environment("opening the Chroma store", err, "make the folder readable for this user")
 	}
+	on, err := cfg.FileSystem.Or()(cfg.Dir)
+	if err != nil {
+		return nil, pipeline.Environment("looking at the file system of the Chroma store", err, "make the folder readable for this user")
+	}
+	if on.Network() && !cfg.Stopped {
+		return nil, pipeline.Environment("opening the Chroma store", fmt.Errorf("%s lies on a network file system (%s) and may be in use: its locks do not reach other machines", cfg.Dir, on),
+			"stop Open WebUI on every machine, then say --stopped")
+	}
 	sn, err := takeSnapshot(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	cfg.Log.Debug("opened the Chroma store", "collections", len(sn.catalog.collections), "in_place", sn.private == "")
-	return &Source{cfg: cfg, current: sn}, nil
+	return &Source{cfg: cfg, fs: on, current: sn}, nil
 }
 
 // inside reports whether path is dir or below it; "" is the system's folder.

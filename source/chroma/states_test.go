@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"outgrow/mappings/fstype"
 	"outgrow/pipeline"
 )
 
@@ -234,6 +235,41 @@ func TestOpenErrors(t *testing.T) {
 	dir := filepath.Join(unpack(t, "1.5.9-types"), "vector_db")
 	if _, err := Open(t.Context(), Config{Dir: dir, Private: dir}); pipeline.ExitCode(err) != pipeline.ExitUsage {
 		t.Errorf("private copy in the store: %v", err)
+	}
+}
+
+// On a file system that other machines share a store is read only when it is
+// said to be stopped, and with a warning.
+func TestNetworkFileSystem(t *testing.T) {
+	dir := filepath.Join(unpack(t, "1.5.9-types"), "vector_db")
+	for _, on := range []fstype.Type{{Magic: fstype.NFS}, {Magic: fstype.CIFS}, {Magic: fstype.FUSE, Mount: "fuse.glusterfs"}, {Magic: fstype.XFS}} {
+		detect := func(path string) (fstype.Type, error) {
+			if path != dir {
+				t.Errorf("asked for %s", path)
+			}
+			return on, nil
+		}
+		s, err := Open(t.Context(), Config{Dir: dir, FileSystem: detect, Private: t.TempDir()})
+		if refused := pipeline.ExitCode(err) == pipeline.ExitEnvironment && strings.Contains(err.Error(), on.String()) && pipeline.HintOf(err) != ""; refused != on.Network() {
+			t.Errorf("perhaps in use, on %s: %v", on, err)
+		}
+		if err == nil {
+			_ = s.Close()
+		}
+		if s, err = Open(t.Context(), Config{Dir: dir, FileSystem: detect, Stopped: true}); err != nil {
+			t.Fatalf("stopped, on %s: %v", on, err)
+		}
+		found, err := s.Check(t.Context(), nil)
+		if warned := len(found) > 0 && found[0].Reason == fstype.Network && found[0].Severity == pipeline.Warn; err != nil || warned != on.Network() {
+			t.Errorf("stopped, on %s: %+v, %v", on, found, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	failed := errors.New("no answer")
+	if _, err := Open(t.Context(), Config{Dir: dir, FileSystem: func(string) (fstype.Type, error) { return fstype.Type{}, failed }}); !errors.Is(err, failed) || pipeline.ExitCode(err) != pipeline.ExitEnvironment {
+		t.Errorf("no type: %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"outgrow/mappings/fstype"
 	"outgrow/pipeline"
 )
 
@@ -18,10 +19,7 @@ func (s *Source) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.F
 		return nil, err
 	}
 	var found []pipeline.Finding
-	if s.network != "" {
-		found = append(found, pipeline.Finding{Severity: pipeline.Warn, Reason: "network-file-system",
-			Text: "webui.db lies on a network file system (" + s.network + ")", Fix: "make sure that nothing uses it on any machine until the copy is done"})
-	}
+	found = append(found, s.NetworkFindings()...)
 	for _, t := range tables {
 		unit := pipeline.Unit{Lane: pipeline.Rows, Name: t.Name}.ID()
 		known := slices.ContainsFunc(units, func(u pipeline.Unit) bool { return u.Lane == pipeline.Rows && u.Name == t.Name })
@@ -51,6 +49,16 @@ func (s *Source) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.F
 		}
 	}
 	return found, nil
+}
+
+// NetworkFindings warns of a network file system, which Check does, too.
+func (s *Source) NetworkFindings() []pipeline.Finding {
+	if !s.fs.Network() {
+		return nil
+	}
+	return []pipeline.Finding{{Severity: pipeline.Warn, Reason: fstype.Network,
+		Text: "webui.db lies on a network file system (" + s.fs.String() + "): it can be read only while nobody writes, on any machine",
+		Fix:  "keep Open WebUI stopped everywhere until the copy is verified"}}
 }
 
 func (s *Source) extraColumns(ctx context.Context, t *TableInfo, unit string) ([]pipeline.Finding, error) {

@@ -2,9 +2,11 @@ package sqlite
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
+	"outgrow/mappings/fstype"
 	"outgrow/pipeline"
 )
 
@@ -51,20 +53,20 @@ func (u usage) live() bool {
 	return u.shmLocked || u.locked || u.held || u.shm && !u.certain
 }
 
-func decide(cfg Config, path string, head header, u usage, network string) (Mode, error) {
+func decide(cfg Config, path string, head header, u usage, on fstype.Type) (Mode, error) {
 	op := "opening " + path
 	if err := hotJournal(path, op); err != nil {
 		return 0, err
 	}
-	u.certain = u.certain && network == ""
+	u.certain = u.certain && !on.Network()
 	live := u.live()
 	if cfg.Stopped != nil {
 		live = !*cfg.Stopped
 	}
 	switch {
-	case live && network != "":
-		return 0, pipeline.Environment(op, errors.New("the database lies on a network file system ("+network+") and may be in use"),
-			"stop Open WebUI, or run on the machine where its data folder is local; say --stopped if nothing uses it")
+	case live && on.Network():
+		return 0, pipeline.Environment(op, fmt.Errorf("the database lies on a network file system (%s) and may be in use: SQLite's locks and shared memory do not reach other machines", on),
+			"stop Open WebUI on every machine, or run on the one where its data folder is local; say --stopped if nothing uses it")
 	case live && !head.wal:
 		return 0, pipeline.Usage(op, errors.New("the database is in use and not in WAL mode: reading it would make the application wait or fail"),
 			"stop Open WebUI for the copy, or start it once with DATABASE_ENABLE_SQLITE_WAL=true")

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"outgrow/mappings/fstype"
 	"outgrow/pipeline"
 )
 
@@ -25,9 +26,10 @@ type Config struct {
 	Log *slog.Logger
 	// SpecialAfter gives Unit.After by table: file → files/uploads.
 	SpecialAfter map[string][]string
+	// FileSystem finds the type of the file system; nil means fstype.Of.
+	FileSystem fstype.Detect
 
-	filesystem func(string) (string, error) // for tests; nil means networkFS
-	usage      func(string) usage           // for tests; nil means inUse
+	usage func(string) usage // for tests; nil means inUse
 }
 
 // Source reads the tables of one webui.db. Its methods may be called from
@@ -37,7 +39,7 @@ type Source struct {
 	path     string
 	log      *slog.Logger
 	mode     Mode
-	network  string // type of the network file system, "" for a local one
+	fs       fstype.Type
 	identity pipeline.Identity
 	first    stamp // what the files looked like before they were opened
 
@@ -69,6 +71,11 @@ var (
 // refused while it is in use, and so is one that a crash left with a hot
 // journal.
 //
+// On a file system that other machines share (fstype.Type.Network) neither
+// memory nor, for certain, locks are shared with them: a database that is in
+// use, or may be, is refused, and any other is read only as long as its files
+// do not change.
+//
 // Nothing is opened for writing, with one exception: a database that
 // Config.Stopped says is live, while no process has it open, gets the -shm
 // (and -wal) that SQLite needs to lock it.
@@ -78,9 +85,6 @@ var (
 func Open(ctx context.Context, cfg Config) (*Source, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	if cfg.filesystem == nil {
-		cfg.filesystem = networkFS
 	}
 	if cfg.usage == nil {
 		cfg.usage = inUse
@@ -99,14 +103,14 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.network, err = cfg.filesystem(path); err != nil {
+	if s.fs, err = cfg.FileSystem.Or()(path); err != nil {
 		return nil, pipeline.Environment("looking at the file system of "+path, err, "")
 	}
 	use := cfg.usage(path)
-	if s.mode, err = decide(cfg, path, head, use, s.network); err != nil {
+	if s.mode, err = decide(cfg, path, head, use, s.fs); err != nil {
 		return nil, err
 	}
-	s.log.Debug("opening the source database", "mode", s.mode.String(), "network", s.network)
+	s.log.Debug("opening the source database", "mode", s.mode.String(), "file_system", s.fs.String())
 	if s.first, err = stampOf(path); err != nil {
 		return nil, pipeline.Environment("looking at "+path, err, "")
 	}
@@ -119,6 +123,9 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 
 // Mode says how the source is read.
 func (s *Source) Mode() Mode { return s.mode }
+
+// FileSystem is the type of the file system that the database lies on.
+func (s *Source) FileSystem() fstype.Type { return s.fs }
 
 // Path is the real path of the database.
 func (s *Source) Path() string { return s.path }

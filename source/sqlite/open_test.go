@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"outgrow/mappings/fstype"
 	"outgrow/pipeline"
 	"outgrow/testdata/servers"
 )
@@ -163,7 +164,7 @@ func TestRefused(t *testing.T) {
 	}
 	plain := makeDB(t)
 	yes, no := true, false
-	nfs := func(string) (string, error) { return "NFS", nil }
+	nfs := func(string) (fstype.Type, error) { return fstype.Type{Magic: fstype.NFS}, nil }
 	busy := func(string) usage { return usage{shm: true, held: true, certain: true} }
 	for _, c := range []struct {
 		name string
@@ -180,17 +181,17 @@ func TestRefused(t *testing.T) {
 		{"two heads", Config{Path: makeDB(t, "INSERT INTO alembic_version VALUES ('other')")}, pipeline.ExitUsage, "2 rows"},
 		{"hot journal", Config{Path: hot}, pipeline.ExitUsage, "rollback journal"},
 		{"in use, not WAL", Config{Path: plain, usage: busy}, pipeline.ExitUsage, "not in WAL mode"},
-		{"in use on NFS", Config{Path: wal, usage: busy, filesystem: nfs}, pipeline.ExitEnvironment, "network file system (NFS)"},
-		{"-shm on NFS", Config{Path: wal, usage: func(string) usage { return usage{shm: true, certain: true} }, filesystem: nfs}, pipeline.ExitEnvironment, "NFS"},
-		{"said to be live on NFS", Config{Path: wal, Stopped: &no, filesystem: nfs}, pipeline.ExitEnvironment, "NFS"},
+		{"in use on NFS", Config{Path: wal, usage: busy, FileSystem: nfs}, pipeline.ExitEnvironment, "network file system (NFS)"},
+		{"-shm on NFS", Config{Path: wal, usage: func(string) usage { return usage{shm: true, certain: true} }, FileSystem: nfs}, pipeline.ExitEnvironment, "NFS"},
+		{"said to be live on NFS", Config{Path: wal, Stopped: &no, FileSystem: nfs}, pipeline.ExitEnvironment, "NFS"},
 		{"zeroed journal", Config{Path: zeroed}, pipeline.ExitOK, ""},
-		{"stopped on NFS", Config{Path: wal, filesystem: nfs}, pipeline.ExitOK, ""},
-		{"said to be stopped on NFS", Config{Path: wal, usage: busy, Stopped: &yes, filesystem: nfs}, pipeline.ExitOK, ""},
+		{"stopped on NFS", Config{Path: wal, FileSystem: nfs}, pipeline.ExitOK, ""},
+		{"said to be stopped on NFS", Config{Path: wal, usage: busy, Stopped: &yes, FileSystem: nfs}, pipeline.ExitOK, ""},
 	} {
 		s, err := Open(t.Context(), c.cfg)
 		if err == nil {
 			found, _ := s.Check(t.Context(), nil)
-			if warned := len(found) > 0 && found[0].Reason == "network-file-system"; warned != (c.cfg.filesystem != nil) {
+			if warned := len(found) > 0 && found[0].Reason == fstype.Network; warned != (c.cfg.FileSystem != nil) {
 				t.Errorf("%s: findings %v", c.name, found)
 			}
 			s.Close()
@@ -200,6 +201,34 @@ func TestRefused(t *testing.T) {
 		}
 		if err != nil && (!strings.Contains(err.Error(), c.says) || pipeline.HintOf(err) == "") {
 			t.Errorf("%s: %v; %s", c.name, err, pipeline.HintOf(err))
+		}
+	}
+}
+
+// Where locks may not reach the writer, its traces in the files end the reading.
+func TestWrittenOverTheNetwork(t *testing.T) {
+	for _, journal := range []string{"WAL", "DELETE"} {
+		for _, on := range []fstype.Type{{Magic: fstype.NFS}, {Magic: fstype.Ext4}} {
+			path := makeDB(t, "PRAGMA journal_mode = "+journal)
+			s := open(t, Config{Path: path, FileSystem: func(string) (fstype.Type, error) { return on, nil }})
+			before, err := s.StateNow()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Inspect(t.Context()); err != nil {
+				t.Errorf("%s on %s: %v", journal, on, err)
+			}
+			// As another machine would, in spite of any lock.
+			if err := os.Chtimes(path, time.Time{}, time.Now().Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			_, err = s.Inspect(t.Context())
+			if want := on.Network() || s.Mode() == Stopped; errors.Is(err, ErrStarted) != want {
+				t.Errorf("%s on %s, written to: %v", journal, on, err)
+			}
+			if now, err := s.StateNow(); err != nil || now == before {
+				t.Errorf("%s on %s: the state is %s, %v", journal, on, now, err)
+			}
 		}
 	}
 }

@@ -18,6 +18,7 @@ func (s *Source) Identity(context.Context) (pipeline.Identity, error) { return s
 // StateNow is Identity's State at this moment: equal to it as long as nobody
 // wrote.
 func (s *Source) StateNow() (string, error) {
+	s.revalidate()
 	st, err := stampOf(s.path)
 	return st.String(), err
 }
@@ -121,19 +122,40 @@ func walFrames(f *os.File) (salts uint64, committed int64) {
 	}
 }
 
+// revalidate makes a network file system ask its server for the size and times
+// of the files, which it keeps for up to a minute otherwise: it does that when a
+// file is opened (close-to-open, nfs(5)). Only without locks, which closing the
+// file would drop.
+func (s *Source) revalidate() {
+	if s.mode != Stopped || !s.fs.Network() {
+		return
+	}
+	for _, suffix := range []string{"", "-wal"} {
+		if f, err := os.Open(s.path + suffix); err == nil {
+			_ = f.Close()
+		}
+	}
+}
+
 // quiet makes sure that nobody has written since the files were opened
-// without locks; what was read before is then untouched.
+// without locks, or with locks that may not reach other machines; what was read
+// before is then untouched.
 func (s *Source) quiet() error {
-	if s.mode != Stopped {
+	if s.mode != Stopped && !s.fs.Network() {
 		return nil
 	}
+	s.revalidate()
 	now, err := statOf(s.path)
 	if err != nil {
 		return pipeline.Environment("looking at "+s.path, err, "")
 	}
 	f := s.first
 	if now.size != f.size || now.mtime != f.mtime || now.walSize != f.walSize || now.walMtime != f.walMtime {
-		return pipeline.Environment("reading "+s.path, ErrStarted, "nothing is lost; run the same command again, it goes on while Open WebUI runs")
+		hint := "nothing is lost; run the same command again, it goes on while Open WebUI runs"
+		if s.fs.Network() {
+			hint = "nothing is lost; stop Open WebUI on every machine, then run the same command again"
+		}
+		return pipeline.Environment("reading "+s.path, ErrStarted, hint)
 	}
 	return nil
 }

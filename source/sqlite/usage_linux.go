@@ -103,27 +103,3 @@ func readOnly(info string) bool {
 	}
 	return false
 }
-
-// networkFS names the file system if it is one whose locks and memory maps are
-// not shared by all its users. Magic numbers: statfs(2).
-func networkFS(path string) (string, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(path, &st); err != nil {
-		return "", err
-	}
-	return map[int64]string{
-		0x6969:     "NFS",
-		0x517b:     "SMB",
-		0xff534d42: "CIFS",
-		0xfe534d42: "SMB2",
-		0x65735546: "FUSE",
-		0x01021997: "9P",
-		0x00c36400: "Ceph",
-		0x0bd00bd0: "Lustre",
-		0x5346414f: "AFS",
-		0x01161970: "GFS2",
-		0x7461636f: "OCFS2",
-		0x564c:     "NCP",
-		0x6a656a63: "a Docker Desktop mount",
-	}[int64(uint32(st.Type))], nil
-}
