@@ -3,9 +3,10 @@
 //
 // A file is copied to a temporary name beside its place (which Open WebUI never
 // looks at), hashed on the way, given the modification time of the source and
-// the owner of the target folder, flushed to disk and only then renamed; the
-// folders of a batch are flushed before Write returns. So no crash leaves a
-// half-written file under a name that Open WebUI reads.
+// the owner of the target folder, flushed to disk, closed and only then renamed;
+// the folders of a batch are flushed before Write returns. So no crash leaves a
+// half-written file under a name that Open WebUI reads, and neither does a share
+// that says only at the flush or at the close that it is full.
 //
 // A file that is there already with the same bytes is left as it is. Another
 // file of the same name is never overwritten unless Config.Replace is set: the
@@ -19,6 +20,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -69,6 +71,17 @@ type Sink struct {
 	cleaned  map[string]bool
 	// before is called before each step of writing a file; tests stop there.
 	before func(step, name string)
+	// wrap stands between the writer and a file that it makes; tests fail there.
+	wrap func(*os.File) file
+}
+
+// file is a file being written.
+type file interface {
+	io.WriteCloser
+	Chmod(mode fs.FileMode) error
+	Chown(uid, gid int) error
+	Stat() (fs.FileInfo, error)
+	Sync() error
 }
 
 var (
@@ -87,7 +100,7 @@ func Open(_ context.Context, cfg Config) (*Sink, error) {
 		return nil, pipeline.Environment("opening the target's data folder", err,
 			"mount the shared folder, or create it with mkdir, and pass --to-mount where it is")
 	}
-	s := &Sink{cfg: cfg, cleaned: map[string]bool{}, before: func(string, string) {}}
+	s := &Sink{cfg: cfg, cleaned: map[string]bool{}, before: func(string, string) {}, wrap: func(f *os.File) file { return f }}
 	if s.uid, s.gid, err = owner(cfg.Owner, info); err != nil {
 		return nil, pipeline.Usage("reading --chown", err, "give uid:gid in numbers")
 	}

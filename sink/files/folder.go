@@ -63,7 +63,12 @@ func (w *writer) makeFolder(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c := w.chown(f, dir); c != nil {
+	c, err := w.chown(w.wrap(f), dir)
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	if c != nil {
 		w.out.Changed = append(w.out.Changed, *c)
 	}
 	_ = f.Chmod(mode) // past the umask; a share without modes refuses

@@ -49,6 +49,7 @@ func (s *Sink) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.Fin
 			out = append(out, x)
 		}
 	}
+	out = append(out, s.ownerFindings()...)
 	free, inodes, err := free(s.cfg.Mount)
 	if err != nil {
 		return nil, classify("asking for the target's free space", err)

@@ -154,11 +154,12 @@ func (w *writer) copy(ctx context.Context, o *pipeline.Object, name string, out 
 	}
 	temp := filepath.Join(filepath.Dir(name), fmt.Sprintf("%s%s-%d", layout.PartialPrefix, w.run, w.seq.Add(1)))
 	w.before("create", name)
-	f, err := w.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	made, err := w.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	err = w.fill(ctx, o, f, dir, out)
+	f := w.wrap(made)
+	err = w.fill(ctx, o, f, temp, dir, out)
 	if cerr := f.Close(); err == nil {
 		err = cerr // a full or failing share may say so only now
 	}
@@ -202,7 +203,8 @@ func (w *writer) there(ctx context.Context, o *pipeline.Object, name string) (bo
 		return false, err
 	}
 	if have == want {
-		return true, nil
+		// Who wrote it need not have flushed it.
+		return true, f.Sync()
 	}
 	if !w.cfg.Replace {
 		return false, errTaken
@@ -236,7 +238,7 @@ func (s *sourceReader) Read(p []byte) (int, error) {
 }
 
 // fill copies the content into the temporary file and makes it durable.
-func (w *writer) fill(ctx context.Context, o *pipeline.Object, f, dir *os.File, out *pipeline.Outcome) error {
+func (w *writer) fill(ctx context.Context, o *pipeline.Object, f file, temp string, dir *os.File, out *pipeline.Outcome) error {
 	sum, err := w.source(ctx, o, f)
 	if err == nil && o.SHA256 != "" && sum != o.SHA256 {
 		// What the source knew the content by is not what came.
@@ -254,36 +256,20 @@ func (w *writer) fill(ctx context.Context, o *pipeline.Object, f, dir *os.File, 
 	if err := f.Chmod(info.Mode().Perm()&0o664 | 0o600); err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	if c := w.chown(f, o.Name); c != nil {
+	c, err := w.chown(f, o.Name)
+	if err != nil {
+		return err
+	}
+	if c != nil {
 		out.Changed = append(out.Changed, *c)
 	}
 	if !o.ModTime.IsZero() {
 		// A zero access time is left alone.
-		if err := w.root.Chtimes(filepath.Join(filepath.Dir(filepath.FromSlash(o.Name)), filepath.Base(f.Name())), time.Time{}, o.ModTime); err != nil &&
-			!errors.Is(err, fs.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
+		if err := w.root.Chtimes(temp, time.Time{}, o.ModTime); err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
 	}
 	return f.Sync()
-}
-
-// chown gives the file to the target's owner. Where this user may not, one line
-// in the ledger says so for the whole run.
-func (w *writer) chown(f *os.File, name string) *pipeline.Change {
-	info, err := f.Stat()
-	if err == nil {
-		uid, gid := ids(info)
-		if (w.uid < 0 || uid == w.uid) && (w.gid < 0 || gid == w.gid) {
-			return nil
-		}
-		err = f.Chown(w.uid, w.gid)
-	}
-	if err == nil || w.told.Swap(true) {
-		return nil
-	}
-	return &pipeline.Change{Unit: w.unit.ID(), Key: name, Column: "owner", Reason: OwnerKept,
-		Before: pipeline.Digest(fmt.Sprintf("%d:%d", w.uid, w.gid)), After: "null",
-		Note: fmt.Sprintf("this user may not give files to %d:%d; they keep the owner who wrote them, here and in what follows: chown them if Open WebUI runs as %d", w.uid, w.gid, w.uid)}
 }
 
 // digest copies and hashes.
