@@ -96,6 +96,21 @@ func TestTransform(t *testing.T) {
 			t.Errorf("%s: %+v, %+v, %+v", in, out, changes, refusals)
 		}
 	}
+	for in, want := range map[string][2]string{ // embedded, on a server
+		`{"a":["x","y"],"b":[1,2],"c":[1.0,2e3],"d":[true]}`: {"", `{"a":"['x', 'y']","b":"[1, 2]","c":"[1.0, 2000.0]","d":"[True]"}`},
+		`{"n":null,"a":["x"],"b":[1,2.0],"c":[]}`:            {`{"a":["x"],"b":"[1, 2.0]","c":"[]"}`, `{"a":"['x']","b":"[1, 2.0]","c":"[]"}`},
+	} {
+		for i, cfg := range []env.ChromaConfig{{}, {Host: "h"}} {
+			out, changes, refusals := Transform(cfg)(u, &pipeline.Vector{ID: "i", Text: &text, Metadata: []byte(in), Embedding: vec})
+			expect := want[i]
+			if expect == "" {
+				expect = in
+			}
+			if out == nil || string(out.Metadata) != expect || (len(changes) == 0) != (expect == in) || refusals != nil {
+				t.Errorf("%s on %q: %+v, %+v, %+v", in, cfg.Host, out, changes, refusals)
+			}
+		}
+	}
 	if out, changes, _ := f(u, &pipeline.Vector{ID: "i", Embedding: vec}); out == nil || *out.Text != "" || len(changes) != 1 || changes[0].Reason != NoText {
 		t.Errorf("a null document: %+v, %+v", out, changes)
 	}
@@ -126,6 +141,7 @@ func TestCompare(t *testing.T) {
 		{`{}`, ``, true}, {`{"a":1}`, ``, false}, {`{"a":1,"b":"x"}`, `{"b":"\u0078","a":1}`, true}, {`{"a":3.0}`, `{"a":3}`, false}, {`{"a":1E2}`, `{"a":100.0}`, true},
 		{`{"a":4.2499999999999996e-05}`, `{"a":4.25e-05}`, true}, {`{"a":0.1}`, `{"a":0.10000000000000003}`, false}, {`{"a":-0.0}`, `{"a":0.0}`, true},
 		{`{"a":9007199254740993}`, `{"a":9007199254740992}`, false}, {`{"a":true}`, `{"a":1}`, false}, {`{"a":"1"}`, `{"a":1}`, false}, {`{"a":[1,2]}`, `{"a":[1,2]}`, true},
+		{`{"a":[4.2499999999999996e-05]}`, `{"a":[4.25e-05]}`, true}, {`{"a":[1,2]}`, `{"a":[1,2.0]}`, false}, {`{"a":["x"]}`, `{"a":["x","y"]}`, false},
 	} {
 		var got []byte
 		if c.got != "" {

@@ -27,15 +27,16 @@ const (
 )
 
 // Transform makes records that a Chroma server can hold and Open WebUI can read
-// there. Refused are: a record of a collection whose name the server refuses;
+// there, or Open WebUI's embedded store, which a configuration without a host is.
+// Refused are: a record of a collection whose name the server refuses;
 // one without a vector, or with an element that is no number, or so long or so
 // short that the server's float32 arithmetic loses it; the empty id; metadata
 // that is no object, with a key that the server refuses ("", $…, #…) or never
 // gives back (chroma:…), with an integer beyond 64 bits or a float beyond
 // float64. Changed are: bytes that are not UTF-8, lone surrogates, nulls, lists
 // and objects in the metadata, and a null document (Open WebUI cannot list a
-// collection that has one).
-func Transform(env.ChromaConfig) pipeline.Transform[*pipeline.Vector] {
+// collection that has one). An embedded store keeps lists of one type.
+func Transform(cfg env.ChromaConfig) pipeline.Transform[*pipeline.Vector] {
 	return func(u pipeline.Unit, v *pipeline.Vector) (*pipeline.Vector, []pipeline.Change, []pipeline.Refusal) {
 		refuse := func(column string, reason pipeline.Reason, detail string) (*pipeline.Vector, []pipeline.Change, []pipeline.Refusal) {
 			return nil, nil, []pipeline.Refusal{pipeline.NewRefusal(u, v, column, reason, detail)}
@@ -71,7 +72,7 @@ func Transform(env.ChromaConfig) pipeline.Transform[*pipeline.Vector] {
 		}
 		if out.Metadata != nil {
 			var detail string
-			if out.Metadata, detail = metadata(v.Metadata, change); detail != "" {
+			if out.Metadata, detail = metadata(v.Metadata, cfg.Host == "", change); detail != "" {
 				return refuse("vmetadata", pipeline.Invalid, detail)
 			}
 		}
@@ -83,7 +84,7 @@ func Transform(env.ChromaConfig) pipeline.Transform[*pipeline.Vector] {
 }
 
 // metadata changes what has to be; detail says why the server cannot hold it.
-func metadata(raw json.RawMessage, change func(string, any, any, pipeline.Reason, string)) (out json.RawMessage, detail string) {
+func metadata(raw json.RawMessage, lists bool, change func(string, any, any, pipeline.Reason, string)) (out json.RawMessage, detail string) {
 	out = raw
 	if !utf8.Valid(raw) {
 		out = bytes.ToValidUTF8(raw, []byte("\uFFFD"))
@@ -101,7 +102,11 @@ func metadata(raw json.RawMessage, change func(string, any, any, pipeline.Reason
 		change("vmetadata", string(out), string(clean), vectors.Nul, what)
 		out, before = clean, after
 	}
-	flat, what, err := vectors.Flatten(out, false)
+	flatten := flattenKeeping
+	if !lists {
+		flatten = func(m json.RawMessage) (json.RawMessage, string, error) { return vectors.Flatten(m, false) }
+	}
+	flat, what, err := flatten(out)
 	if err != nil {
 		return nil, "the metadata is not a JSON object"
 	}
