@@ -157,3 +157,81 @@ type Searcher interface {
 	// errors.ErrUnsupported where it cannot.
 	Search(ctx context.Context, unit Unit, queries [][]float32, k int, exact bool) ([][]Hit, error)
 }
+
+// Upserter writes records by key, whether the target has them already or not:
+// what a sync pass needs.
+type Upserter[T Record] interface {
+	// Upsert makes the records durable, as a whole, in place of what the target
+	// holds of their keys. It may be repeated. No line of Outcome is stored yet,
+	// and a refused record leaves the target as it was.
+	Upsert(ctx context.Context, unit Unit, records []T, how Upsert) (Outcome, error)
+}
+
+// Upsert says what an [Upserter] may do.
+type Upsert struct {
+	// Replace: what the target holds of these keys was written by this run.
+	// Without it a sink that overwrites nothing of others refuses a record
+	// ([Duplicate]) whose key holds something else.
+	Replace bool
+	// Final: nothing more will come that these records may refer to. A reference
+	// to nothing that may be cleared is, as Outcome.Changed says; before that
+	// the record is refused ([Orphan]).
+	Final bool
+}
+
+// Remover is a [Deleter] whose target holds records that refer to others: those
+// that cannot stay without the removed ones go with them, and come back whole in
+// Outcome.Refused; keys that refer to them and may be cleared are, as
+// Outcome.Changed says. No line is stored yet.
+type Remover interface {
+	Remove(ctx context.Context, unit Unit, keys []string) (Outcome, error)
+}
+
+// Dropper removes a whole unit that the source has no more; a unit that is not
+// there is no error.
+type Dropper interface {
+	Drop(ctx context.Context, unit Unit) error
+}
+
+// Leveler orders units by how their records refer to each other: those of a
+// level refer to none of a later one.
+type Leveler interface {
+	Levels(ctx context.Context, units []Unit) ([][]Unit, error)
+}
+
+// Known is what is remembered of a record.
+type Known struct {
+	Sum Sum
+	// Refused: it stands in the quarantine, the target has nothing of its key.
+	Refused bool
+}
+
+// Digests remember what a target holds, between passes and by unit (Unit.ID)
+// and key. They may forget, or know nothing; what they tell is true.
+type Digests interface {
+	// Pass begins a pass: no key was seen yet.
+	Pass()
+	// Look gives what is known of the keys, which are seen from then on.
+	Look(ctx context.Context, unit string, keys []string) (map[string]Known, error)
+	// Keep remembers records that are durable, or in the quarantine; they are
+	// seen.
+	Keep(ctx context.Context, unit string, entries map[string]Known) error
+	// Refuse notes that records left the target for the quarantine.
+	Refuse(ctx context.Context, unit string, keys []string) error
+	// Forget forgets records, Drop a unit.
+	Forget(ctx context.Context, unit string, keys []string) error
+	Drop(ctx context.Context, unit string) error
+	// Units lists the units of which anything is known.
+	Units() []string
+	// Count counts the records that a unit holds on the target, and those that
+	// were not seen in this pass.
+	Count(ctx context.Context, unit string) (held, unseen int64, err error)
+	// Unseen lists the latter in pages.
+	Unseen(ctx context.Context, unit string) iter.Seq2[[]string, error]
+	// Complete notes that a unit's digests are those of all that the target
+	// holds; Completed tells.
+	Complete(ctx context.Context, unit string) error
+	Completed(ctx context.Context, unit string) (bool, error)
+	// Flush makes what was kept outlive the process.
+	Flush(ctx context.Context) error
+}

@@ -169,7 +169,7 @@ func (d *differ[T]) batch(ctx context.Context, b Batch[T]) error {
 		if err != nil {
 			return fmt.Errorf("comparing %s: %w", u.ID(), err)
 		}
-		open, err := d.unexplained(ctx, u, r.Key(), fields)
+		open, err := unexplained(ctx, d.Journal, u, r.Key(), fields)
 		if err != nil {
 			return err
 		}
@@ -278,12 +278,13 @@ func (d *differ[T]) refused(ctx context.Context, u Unit, key string) (listed, ac
 }
 
 // unexplained leaves out the fields whose value on the target is what the
-// ledger says it was changed to, and everything of a replayed record.
-func (d *differ[T]) unexplained(ctx context.Context, u Unit, key string, fields []Field) ([]Field, error) {
-	if len(fields) == 0 || d.Journal == nil {
+// ledger says it was changed to, and everything of a replayed record. journal
+// may be nil.
+func unexplained(ctx context.Context, journal Journal, u Unit, key string, fields []Field) ([]Field, error) {
+	if len(fields) == 0 || journal == nil {
 		return fields, nil
 	}
-	changes, err := d.Journal.Changed(ctx, u.ID(), key)
+	changes, err := journal.Changed(ctx, u.ID(), key)
 	if err != nil {
 		return nil, err
 	}

@@ -66,6 +66,15 @@ func (f *faultySink[R]) Delete(ctx context.Context, unit pipeline.Unit, keys []s
 	return f.in.act(ctx, func(ctx context.Context) error { return s.Delete(ctx, unit, keys) })
 }
 
+func (f *faultySink[R]) Upsert(ctx context.Context, unit pipeline.Unit, records []R, how pipeline.Upsert) (out pipeline.Outcome, err error) {
+	s, ok := f.s.(pipeline.Upserter[R])
+	if !ok {
+		return out, errors.ErrUnsupported
+	}
+	err = f.in.act(ctx, func(ctx context.Context) (err error) { out, err = s.Upsert(ctx, unit, records, how); return err })
+	return out, err
+}
+
 func (f *faultySink[R]) Put(ctx context.Context, unit pipeline.Unit, records []R) (out pipeline.Outcome, err error) {
 	s, ok := f.s.(pipeline.Putter[R])
 	if !ok {

@@ -35,14 +35,16 @@ type shelf[R pipeline.Record] struct {
 }
 
 var (
-	_ pipeline.Source[*pipeline.Row] = (*Memory[*pipeline.Row])(nil)
-	_ pipeline.Sink[*pipeline.Row]   = (*Memory[*pipeline.Row])(nil)
-	_ pipeline.Getter[*pipeline.Row] = (*Memory[*pipeline.Row])(nil)
-	_ pipeline.Splitter              = (*Memory[*pipeline.Row])(nil)
-	_ pipeline.Counter               = (*Memory[*pipeline.Row])(nil)
-	_ pipeline.KeyLister             = (*Memory[*pipeline.Row])(nil)
-	_ pipeline.Deleter               = (*Memory[*pipeline.Row])(nil)
-	_ pipeline.Identifier            = (*Memory[*pipeline.Row])(nil)
+	_ pipeline.Source[*pipeline.Row]   = (*Memory[*pipeline.Row])(nil)
+	_ pipeline.Sink[*pipeline.Row]     = (*Memory[*pipeline.Row])(nil)
+	_ pipeline.Getter[*pipeline.Row]   = (*Memory[*pipeline.Row])(nil)
+	_ pipeline.Splitter                = (*Memory[*pipeline.Row])(nil)
+	_ pipeline.Counter                 = (*Memory[*pipeline.Row])(nil)
+	_ pipeline.KeyLister               = (*Memory[*pipeline.Row])(nil)
+	_ pipeline.Deleter                 = (*Memory[*pipeline.Row])(nil)
+	_ pipeline.Upserter[*pipeline.Row] = (*Memory[*pipeline.Row])(nil)
+	_ pipeline.Dropper                 = (*Memory[*pipeline.Row])(nil)
+	_ pipeline.Identifier              = (*Memory[*pipeline.Row])(nil)
 )
 
 // NewMemory fills a lane. Zero limits mean 100 records and 1 MiB a batch.
@@ -272,6 +274,23 @@ func (m *Memory[R]) upsert(batch pipeline.Batch[R]) pipeline.Outcome {
 		out.Written++
 	}
 	return out
+}
+
+// Upsert is Write outside any part.
+func (m *Memory[R]) Upsert(ctx context.Context, unit pipeline.Unit, records []R, _ pipeline.Upsert) (pipeline.Outcome, error) {
+	return m.Write(ctx, pipeline.Batch[R]{Part: pipeline.Part{Unit: unit}, Records: records})
+}
+
+// Drop removes the unit.
+func (m *Memory[R]) Drop(_ context.Context, unit pipeline.Unit) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.data[unit.ID()]; ok {
+		delete(m.data, unit.ID())
+		m.units = slices.DeleteFunc(m.units, func(u pipeline.Unit) bool { return u.ID() == unit.ID() })
+		m.state++
+	}
+	return nil
 }
 
 // Delete removes records by key.

@@ -31,6 +31,9 @@ type SinkCase[R pipeline.Record] struct {
 	// Bad are records of the same units that the target must refuse for what
 	// they are; nil means that there are none.
 	Bad func(t testing.TB) []Expected[R]
+	// Change gives another record of the same key, for a sync pass; nil leaves
+	// that out.
+	Change func(R) R
 	// ReadBack opens the target's reader; its Units may list others too.
 	ReadBack func(t testing.TB, target string) pipeline.Source[R]
 	// Equal compares a record with what is read back; nil means Same.
@@ -78,6 +81,7 @@ func CheckSink[R pipeline.Record](t T, c SinkCase[R]) {
 	t.Run("Finish", s.finish)
 	t.Run("Delete", s.delete)
 	t.Run("Put", s.replay)
+	t.Run("Upsert", s.upsert)
 	t.Run("Close", s.closing)
 }
 

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,6 +69,22 @@ func TestConformance(t *testing.T) {
 							[]any{"no meta", nil, nil, nil, nil, nil, nil}, []any{"word", nil, nil, nil, "word", nil, "{}"})},
 						{Unit: unit("config_old"), Records: rows("config_old", columnsOf["config_old"],
 							[]any{int64(1 << 40), "{}", int64(0), "2024-02-29 01:02:03", nil}, []any{int64(9), "{}", int64(0), "2024-02-30 01:02:03", nil})}}
+				},
+				Change: func(r *pipeline.Row) *pipeline.Row {
+					c := &pipeline.Row{Table: r.Table, Values: slices.Clone(r.Values)}
+					for i, name := range r.Table.Columns {
+						switch name {
+						case "name", "title":
+							c.Values[i] = "changed 'é'"
+						case "chat", "data":
+							c.Values[i] = `{"changed": 1.50}`
+						case "updated_at":
+							if r.Table.Name == "user" {
+								c.Values[i] = int64(77)
+							}
+						}
+					}
+					return c
 				},
 				ReadBack: func(t testing.TB, dsn string) pipeline.Source[*pipeline.Row] {
 					return opensReader(t, dsn, pipeline.Limits{})

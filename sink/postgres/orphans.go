@@ -99,13 +99,7 @@ func (s *Sink) settleKey(ctx context.Context, k foreignKey, tables map[string]*p
 	if err != nil {
 		return out, err
 	}
-	clear := k.OnDelete == "SET NULL"
-	for _, name := range k.Columns {
-		// A key that may not be NULL cannot be cleared: its row leaves.
-		if c, ok := table.Column(name); !ok || c.NotNull {
-			clear = false
-		}
-	}
+	clear := k.clears(table)
 	unit := pipeline.Unit{Lane: pipeline.Rows, Name: k.Table}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if err := s.roomy(ctx, tx); err != nil {

@@ -66,12 +66,34 @@ func (s *Sink) Put(ctx context.Context, unit pipeline.Unit, rows []*pipeline.Row
 // replace inserts a row, or updates the one that has its key. It does not
 // delete: that could cascade.
 func (l *loader) replace(ctx context.Context, r *pipeline.Row) error {
+	sql, args, err := l.sink.upsertSQL(l.unit, l.table, r)
+	if err != nil {
+		return err
+	}
+	if _, err := l.tx.Exec(ctx, "SAVEPOINT outgrow"); err != nil {
+		return err
+	}
+	if _, err = l.tx.Exec(ctx, sql, args...); err == nil {
+		l.written++
+		_, err = l.tx.Exec(ctx, "RELEASE SAVEPOINT outgrow")
+		return err
+	}
+	if !pg.IsData(err) {
+		return err
+	}
+	l.refused = append(l.refused, refusal(l.unit, r, err))
+	_, err = l.tx.Exec(ctx, "ROLLBACK TO SAVEPOINT outgrow; RELEASE SAVEPOINT outgrow", pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+// upsertSQL is the statement that inserts a row, or updates the one that has its
+// key.
+func (s *Sink) upsertSQL(unit pipeline.Unit, table *pg.Table, r *pipeline.Row) (sql string, args []any, err error) {
 	var values, set []string
-	var args []any
 	for i, name := range r.Table.Columns {
-		c, ok := l.table.Column(name)
+		c, ok := table.Column(name)
 		if !ok {
-			return &pipeline.Error{Op: "writing", Unit: l.unit.ID(), Key: r.Key(), Err: fmt.Errorf("the table has no column %q", name)}
+			return "", nil, &pipeline.Error{Op: "writing", Unit: unit.ID(), Key: r.Key(), Err: fmt.Errorf("the table has no column %q", name)}
 		}
 		values = append(values, fmt.Sprintf("$%d::text::%s", i+1, c.Type))
 		if r.Values[i] == nil {
@@ -83,24 +105,10 @@ func (l *loader) replace(ctx context.Context, r *pipeline.Row) error {
 			set = append(set, pg.Ident(name)+" = excluded."+pg.Ident(name))
 		}
 	}
-	sql := "INSERT INTO " + l.sink.t(l.table.Name) + " (" + pg.Idents(r.Table.Columns) + ") VALUES (" + strings.Join(values, ", ") +
-		") ON CONFLICT (" + pg.Idents(l.table.Key) + ") DO NOTHING"
-	if len(set) > 0 {
-		sql = strings.TrimSuffix(sql, "NOTHING") + "UPDATE SET " + strings.Join(set, ", ")
+	sql = "INSERT INTO " + s.t(table.Name) + " (" + pg.Idents(r.Table.Columns) + ") VALUES (" + strings.Join(values, ", ") +
+		") ON CONFLICT (" + pg.Idents(table.Key) + ") DO "
+	if len(set) == 0 {
+		return sql + "NOTHING", args, nil
 	}
-	if _, err := l.tx.Exec(ctx, "SAVEPOINT outgrow"); err != nil {
-		return err
-	}
-	_, err := l.tx.Exec(ctx, sql, args...)
-	if err == nil {
-		l.written++
-		_, err = l.tx.Exec(ctx, "RELEASE SAVEPOINT outgrow")
-		return err
-	}
-	if !pg.IsData(err) {
-		return err
-	}
-	l.refused = append(l.refused, refusal(l.unit, r, err))
-	_, err = l.tx.Exec(ctx, "ROLLBACK TO SAVEPOINT outgrow; RELEASE SAVEPOINT outgrow", pgx.QueryExecModeSimpleProtocol)
-	return err
+	return sql + "UPDATE SET " + strings.Join(set, ", "), args, nil
 }

@@ -55,13 +55,16 @@ type Sink struct {
 }
 
 var (
-	_ pipeline.Sink[*pipeline.Row]   = (*Sink)(nil)
-	_ pipeline.Transactional         = (*Sink)(nil)
-	_ pipeline.Finisher              = (*Sink)(nil)
-	_ pipeline.Checker               = (*Sink)(nil)
-	_ pipeline.Putter[*pipeline.Row] = (*Sink)(nil)
-	_ pipeline.Releaser              = (*Sink)(nil)
-	_ pipeline.Peeker                = (*journal)(nil)
+	_ pipeline.Sink[*pipeline.Row]     = (*Sink)(nil)
+	_ pipeline.Transactional           = (*Sink)(nil)
+	_ pipeline.Finisher                = (*Sink)(nil)
+	_ pipeline.Checker                 = (*Sink)(nil)
+	_ pipeline.Putter[*pipeline.Row]   = (*Sink)(nil)
+	_ pipeline.Releaser                = (*Sink)(nil)
+	_ pipeline.Upserter[*pipeline.Row] = (*Sink)(nil)
+	_ pipeline.Remover                 = (*Sink)(nil)
+	_ pipeline.Leveler                 = (*Sink)(nil)
+	_ pipeline.Peeker                  = (*journal)(nil)
 )
 
 // Open connects to the target. It changes nothing.

@@ -1,0 +1,414 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Delta is a lane whose target, written by an earlier run, is to follow its
+// source once more.
+type Delta[T Record] struct {
+	Source     Source[T]
+	Sink       Sink[T] // an Upserter, and a Remover or Deleter
+	Transforms []Transform[T]
+	Units      []Unit // nil means all that the source lists
+	Workers    int    // 0 means 2
+	PartBytes  int64  // as in Job
+	Gate       *Gate  // may be nil
+	Meter      *Meter // may be nil
+	Backoff    Backoff
+	Rate       *Limiter
+	Log        *slog.Logger // may be nil
+	Journal    Journal
+	Digests    Digests
+	// Target and Equal compare a record of which nothing is known with what the
+	// target holds of it. A Target that is a Counter and a KeyLister also tells
+	// what it holds too much where the digests may not know all.
+	Target Getter[T]
+	Equal  func(ctx context.Context, u Unit, want, got T) ([]Field, error)
+	// MayDelete allows a pass to remove more than a fifth of what a unit holds.
+	MayDelete bool
+}
+
+// UnitSync counts what a pass did to a unit.
+type UnitSync struct {
+	Unit    string `json:"unit"`
+	Read    int64  `json:"read"`
+	Same    int64  `json:"same"`
+	New     int64  `json:"new"`
+	Changed int64  `json:"changed"`
+	Deleted int64  `json:"deleted"`
+	Refused int64  `json:"refused"` // newly; those of earlier passes are Same
+}
+
+// Add sums two counts.
+func (s *UnitSync) Add(o UnitSync) {
+	s.Read += o.Read
+	s.Same += o.Same
+	s.New += o.New
+	s.Changed += o.Changed
+	s.Deleted += o.Deleted
+	s.Refused += o.Refused
+}
+
+// ErrMany is what a pass ends with, before it has removed anything, when it
+// would remove more than a fifth of a unit.
+var ErrMany = errors.New("more than a fifth of what the target holds is not in the source any more")
+
+// few is how many records may always be removed.
+const few = 20
+
+// Sync brings the target up to the source: it reads the source once, writes what
+// is new or has changed since the records were last written, and removes what
+// the source has no more, once every unit was read to its end without an error.
+// It may be repeated, also after a crash: what is durable is not written again.
+// Records that the target refuses for what they refer to (Orphan), or for a
+// value that another record still holds (Duplicate), are tried again at the end,
+// when all others are there and the removed ones are gone.
+func Sync[T Record](ctx context.Context, d Delta[T]) ([]UnitSync, error) {
+	s, err := newSyncer(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.run(ctx); err != nil {
+		// What was done is remembered: the next pass does not do it again.
+		return s.counts(), errors.Join(err, s.Digests.Flush(context.WithoutCancel(ctx)))
+	}
+	return s.counts(), s.Digests.Flush(ctx)
+}
+
+type syncer[T Record] struct {
+	Delta[T]
+	upsert Upserter[T]
+	remove func(context.Context, Unit, []string) (Outcome, error)
+	final  bool // refusals are final
+	repeat bool // units are read once more
+
+	mu       sync.Mutex
+	units    map[string]*UnitSync
+	deferred map[string]int64 // records to be tried again, by unit
+	lines    map[string]bool  // units with lines in the quarantine
+}
+
+func newSyncer[T Record](ctx context.Context, d Delta[T]) (*syncer[T], error) {
+	s := &syncer[T]{Delta: d, units: map[string]*UnitSync{}, deferred: map[string]int64{}, lines: map[string]bool{}}
+	lane := "the target"
+	if len(d.Units) > 0 {
+		lane = string(d.Units[0].Lane)
+	}
+	unable := &Error{Op: "syncing " + lane, Err: errors.ErrUnsupported, Exit: ExitUsage, Hint: "run migrate --replace instead: this kind of target cannot be changed record by record yet"}
+	up, ok := d.Sink.(Upserter[T])
+	if !ok {
+		return nil, unable
+	}
+	s.upsert = up
+	switch r := d.Sink.(type) {
+	case Remover:
+		s.remove = r.Remove
+	case Deleter:
+		s.remove = func(ctx context.Context, u Unit, keys []string) (Outcome, error) {
+			return Outcome{}, r.Delete(ctx, u, keys)
+		}
+	default:
+		return nil, unable
+	}
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
+	if s.Gate == nil {
+		s.Gate = &Gate{}
+	}
+	if s.Units == nil {
+		units, err := d.Source.Units(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("listing the source: %w", err)
+		}
+		s.Units = units
+	}
+	for _, u := range s.Units {
+		s.units[u.ID()] = &UnitSync{Unit: u.ID()}
+	}
+	refused, _, err := d.Journal.Tallies(ctx)
+	for _, t := range refused {
+		s.lines[t.Unit] = true
+	}
+	return s, err
+}
+
+func (s *syncer[T]) counts() []UnitSync {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []UnitSync
+	for _, u := range s.Units {
+		out = append(out, *s.units[u.ID()])
+	}
+	for id, u := range s.units {
+		if !slices.ContainsFunc(s.Units, func(u Unit) bool { return u.ID() == id }) {
+			out = append(out, *u)
+		}
+	}
+	return out
+}
+
+func (s *syncer[T]) run(ctx context.Context) error {
+	s.Digests.Pass()
+	gone, err := s.goneUnits(ctx)
+	if err != nil {
+		return err
+	}
+	levels := [][]Unit{s.Units}
+	if l, ok := s.Sink.(Leveler); ok {
+		if levels, err = l.Levels(ctx, s.Units); err != nil {
+			return err
+		}
+	}
+	for _, units := range levels {
+		if err := s.scan(ctx, units); err != nil {
+			return err
+		}
+	}
+	if err := s.few(ctx); err != nil {
+		return err
+	}
+	for _, units := range slices.Backward(levels) {
+		for _, u := range units {
+			if err := s.removeUnseen(ctx, u); err != nil {
+				return err
+			}
+		}
+	}
+	for _, u := range gone {
+		if err := s.dropUnit(ctx, u); err != nil {
+			return err
+		}
+	}
+	if err := s.again(ctx, levels); err != nil {
+		return err
+	}
+	for _, u := range s.Units {
+		if err := s.extras(ctx, u); err != nil {
+			return err
+		}
+		s.Gate.Open(u.ID())
+	}
+	return nil
+}
+
+// scan compares units of one level with what is known.
+func (s *syncer[T]) scan(ctx context.Context, units []Unit) error {
+	for _, u := range units {
+		if err := s.Gate.Wait(ctx, u.After); err != nil {
+			return err
+		}
+		if err := s.Backoff.Do(ctx, func(int) error { return s.Sink.Prepare(ctx, u) }); err != nil {
+			return fmt.Errorf("preparing %s: %w", u.ID(), err)
+		}
+		if err := s.Backoff.Do(ctx, func(int) error { return s.own(ctx, u) }); err != nil {
+			return err
+		}
+	}
+	return Scan(ctx, Survey[T]{Source: s.Source, Transforms: s.Transforms, Units: units, Workers: s.Workers, PartBytes: s.PartBytes,
+		Meter: s.Meter, Backoff: s.Backoff, Handle: s.batch})
+}
+
+// again reads the units once more that have records which the target refused
+// for the sake of others, until nothing more is taken; what is refused then is
+// refused for good.
+func (s *syncer[T]) again(ctx context.Context, levels [][]Unit) error {
+	for before := int64(-1); ; {
+		var left int64
+		for _, n := range s.deferred {
+			left += n
+		}
+		if left == 0 {
+			return nil
+		}
+		s.final, s.repeat = left == before, true
+		before = left
+		todo := s.deferred
+		s.deferred = map[string]int64{}
+		for _, units := range levels {
+			units = slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return todo[u.ID()] == 0 })
+			if len(units) == 0 {
+				continue
+			}
+			if err := s.scan(ctx, units); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// goneUnits are those that this or an earlier run wrote, and that are not in the
+// source any more.
+func (s *syncer[T]) goneUnits(ctx context.Context) ([]Unit, error) {
+	known := s.Digests.Units()
+	parts, err := s.Journal.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range parts {
+		known = append(known, p.Part.Unit.ID())
+	}
+	slices.Sort(known)
+	known = slices.Compact(known)
+	if len(s.Units) == 0 && len(known) > 0 {
+		return nil, &Error{Op: "syncing", Err: errors.New("the source lists nothing at all"), Exit: ExitEnvironment,
+			Hint: "see that the source is the right one and is whole: nothing was removed from the target"}
+	}
+	var out []Unit
+	for _, id := range known {
+		if s.units[id] == nil {
+			lane, name, _ := strings.Cut(id, "/")
+			out = append(out, Unit{Lane: Lane(lane), Name: name})
+		}
+	}
+	return out, nil
+}
+
+// own notes in the journal that a unit is one that this run has written.
+func (s *syncer[T]) own(ctx context.Context, u Unit) error {
+	have, err := s.Journal.Parts(ctx, u)
+	if err != nil || len(have) > 0 {
+		return err
+	}
+	part := Part{Unit: u}
+	if err := s.Journal.Fix(ctx, u, []Part{part}); err != nil {
+		return err
+	}
+	return s.Journal.FinishPart(ctx, part)
+}
+
+// few sees that no unit would lose more than a fifth.
+func (s *syncer[T]) few(ctx context.Context) error {
+	for _, u := range s.Units {
+		held, unseen, err := s.Digests.Count(ctx, u.ID())
+		if err != nil {
+			return err
+		}
+		if err := s.notMany(u, held, unseen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *syncer[T]) notMany(u Unit, held, gone int64) error {
+	if s.MayDelete || gone <= few || gone*5 <= held {
+		return nil
+	}
+	return &Error{Op: "syncing", Unit: u.ID(), Err: fmt.Errorf("%d of %d: %w", gone, held, ErrMany), Exit: ExitUsage,
+		Hint: "see that the source is the right one and is whole; if so many were really deleted, say --allow-deletes"}
+}
+
+// removeUnseen removes what the source has no more.
+func (s *syncer[T]) removeUnseen(ctx context.Context, u Unit) error {
+	_, unseen, err := s.Digests.Count(ctx, u.ID())
+	if err != nil || unseen == 0 {
+		return err
+	}
+	for keys, err := range s.Digests.Unseen(ctx, u.ID()) {
+		if err != nil {
+			return err
+		}
+		if err := s.take(ctx, u, keys, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// page is how many records are removed at a time.
+const page = 500
+
+// take removes records from the target, and those that cannot stay without them;
+// forget says that the source has them no more.
+func (s *syncer[T]) take(ctx context.Context, u Unit, keys []string, forget bool) error {
+	for part := range slices.Chunk(keys, page) {
+		var out Outcome
+		err := s.Backoff.Do(ctx, func(int) (err error) {
+			out, err = s.remove(ctx, u, part)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("removing from %s: %w", u.ID(), err)
+		}
+		if err := s.Journal.AddLines(ctx, out.Refused, out.Changed); err != nil {
+			return err
+		}
+		left := map[string][]string{}
+		for _, r := range out.Refused {
+			left[r.Unit] = append(left[r.Unit], r.Key)
+		}
+		for unit, keys := range left {
+			s.note(unit, UnitSync{Refused: int64(len(keys))})
+			if err := s.Digests.Refuse(ctx, unit, keys); err != nil {
+				return err
+			}
+		}
+		if !forget {
+			continue
+		}
+		if s.quarantined(u.ID()) {
+			if err := s.Journal.Release(ctx, u.ID(), part); err != nil {
+				return err
+			}
+		}
+		if err := s.Digests.Forget(ctx, u.ID(), part); err != nil {
+			return err
+		}
+		s.note(u.ID(), UnitSync{Deleted: int64(len(part))})
+	}
+	return nil
+}
+
+// note counts, and remembers that a unit has lines in the quarantine.
+func (s *syncer[T]) note(unit string, n UnitSync) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.units[unit] == nil {
+		s.units[unit] = &UnitSync{Unit: unit}
+	}
+	s.units[unit].Add(n)
+	s.lines[unit] = s.lines[unit] || n.Refused > 0
+}
+
+func (s *syncer[T]) quarantined(unit string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lines[unit]
+}
+
+// dropUnit removes a unit that the source has no more.
+func (s *syncer[T]) dropUnit(ctx context.Context, u Unit) error {
+	held, unseen, err := s.Digests.Count(ctx, u.ID())
+	if err != nil {
+		return err
+	}
+	d, ok := s.Sink.(Dropper)
+	if !ok {
+		if err := s.removeUnseen(ctx, u); err != nil {
+			return err
+		}
+		return s.Digests.Drop(ctx, u.ID())
+	}
+	if err := s.Backoff.Do(ctx, func(int) error { return d.Drop(ctx, u) }); err != nil {
+		return fmt.Errorf("removing %s: %w", u.ID(), err)
+	}
+	s.note(u.ID(), UnitSync{Deleted: max(held, unseen)})
+	if err := s.Digests.Drop(ctx, u.ID()); err != nil {
+		return err
+	}
+	return s.staleLines(ctx, u)
+}
+
+// replayed reports whether a repaired record was put in for this key.
+func (s *syncer[T]) replayed(ctx context.Context, u Unit, key string) (bool, error) {
+	changes, err := s.Journal.Changed(ctx, u.ID(), key)
+	return slices.ContainsFunc(changes, func(c Change) bool { return c.Reason == Replayed }), err
+}

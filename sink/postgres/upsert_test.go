@@ -1,0 +1,155 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"outgrow/pipeline"
+	"outgrow/testdata/servers"
+)
+
+var (
+	groupColumns  = []string{"id", "name", "parent_group_id"}
+	memberColumns = []string{"id", "group_id", "user_id"}
+	chatColumns   = []string{"id", "user_id", "title", "chat", "meta"}
+	lineColumns   = []string{"id", "chat_id", "role", "content"}
+)
+
+// loaded is a finished target with two users, a chat with messages and groups
+// that refer to each other.
+func loaded(t testing.TB) *Sink {
+	t.Helper()
+	s := opened(t, servers.PostgreSQL(t), nil)
+	begin(t, s)
+	prepare(t, s, "user", "chat", "chat_message", "group", "group_member")
+	write(t, s, batch("user", "", "1", users(0, 2)))
+	write(t, s, batch("chat", "", "1", rows("chat", chatColumns, []any{"c1", "u000000", "one", "{}", "{}"}, []any{"c2", "u000000", "two", "{}", "{}"})))
+	write(t, s, batch("chat_message", "", "1", rows("chat_message", lineColumns, []any{"m1", "c1", "user", `"a"`}, []any{"m2", "c1", "user", `"b"`}, []any{"m3", "c2", "user", `"c"`})))
+	write(t, s, batch("group", "", "1", rows("group", groupColumns, []any{"g1", "top", nil}, []any{"g2", "below", "g1"})))
+	write(t, s, batch("group_member", "", "1", rows("group_member", memberColumns, []any{"gm1", "g1", "u000000"}, []any{"gm2", "g2", "u000001"})))
+	finish(t, s)
+	return s
+}
+
+func ids(t testing.TB, s *Sink, table string) string {
+	t.Helper()
+	var list []string
+	r, err := s.pool.Query(context.Background(), "SELECT id::text FROM "+s.t(table)+" ORDER BY id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for r.Next() {
+		var id string
+		if err := r.Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, id)
+	}
+	return strings.Join(list, " ")
+}
+
+// What refers to a removed row goes with it, whole, or is cleared, and nothing
+// of that is left to the server, which would not tell.
+func TestRemoveTells(t *testing.T) {
+	t.Parallel()
+	s, ctx := loaded(t), context.Background()
+	out, err := s.Remove(ctx, unit("chat"), []string{"c1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var gone []string
+	for _, r := range out.Refused {
+		if r.Unit != "rows/chat_message" || r.Reason != pipeline.Orphan || r.Column != "chat_id" || !strings.Contains(string(r.Record), `"content":"\"`) {
+			t.Errorf("with the chat went %+v (%s)", r, r.Record)
+		}
+		gone = append(gone, r.Key)
+	}
+	if slices.Sort(gone); !slices.Equal(gone, []string{"m1", "m2"}) || len(out.Changed) > 0 {
+		t.Errorf("with the chat went %v, %v changed", gone, out.Changed)
+	}
+	if got := ids(t, s, "chat_message"); got != "m3" {
+		t.Errorf("messages left: %s", got)
+	}
+
+	out, err = s.Remove(ctx, unit("group"), []string{"g1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out.Refused) != 1 || out.Refused[0].Key != "gm1" || len(out.Changed) != 1 || out.Changed[0].Key != "g2" ||
+		out.Changed[0].Column != "parent_group_id" || out.Changed[0].Before != pipeline.Digest("g1") || out.Changed[0].After != pipeline.Digest(nil) {
+		t.Errorf("with the group: %+v", out)
+	}
+	if got := ids(t, s, "group") + "/" + ids(t, s, "group_member"); got != "g2/gm2" {
+		t.Errorf("left: %s", got)
+	}
+}
+
+// Rows that are removed together do not count as having gone with each other.
+func TestRemoveOfBoth(t *testing.T) {
+	t.Parallel()
+	s, ctx := loaded(t), context.Background()
+	if _, err := s.Remove(ctx, unit("group_member"), []string{"gm1", "gm2"}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.Remove(ctx, unit("group"), []string{"g1", "g2", "no such group", "a\x00b"})
+	if err != nil || len(out.Refused)+len(out.Changed) > 0 || ids(t, s, "group") != "" {
+		t.Errorf("removing two groups: %+v, %v; left %q", out, err, ids(t, s, "group"))
+	}
+}
+
+// A reference to nothing refuses the row, until nothing more will come: then a
+// key that may be NULL is.
+func TestUpsertClearsOnlyAtTheEnd(t *testing.T) {
+	t.Parallel()
+	s, ctx := loaded(t), context.Background()
+	child := rows("group", groupColumns, []any{"g3", "third", "nobody"}, []any{"g4", "fourth", nil})
+	out, err := s.Upsert(ctx, unit("group"), child, pipeline.Upsert{})
+	if err != nil || out.Written != 1 || len(out.Refused) != 1 || out.Refused[0].Reason != pipeline.Orphan || out.Refused[0].Key != "g3" {
+		t.Fatalf("before the end: %+v, %v", out, err)
+	}
+	out, err = s.Upsert(ctx, unit("group"), child[:1], pipeline.Upsert{Final: true})
+	if err != nil || out.Written != 1 || len(out.Refused) > 0 || len(out.Changed) != 1 || out.Changed[0].Reason != pipeline.ParentCleared || out.Changed[0].Key != "g3" {
+		t.Fatalf("at the end: %+v, %v", out, err)
+	}
+	member := rows("group_member", memberColumns, []any{"gm9", "nobody", "u000000"})
+	out, err = s.Upsert(ctx, unit("group_member"), member, pipeline.Upsert{Final: true})
+	if err != nil || out.Written != 0 || len(out.Refused) != 1 || out.Refused[0].Reason != pipeline.Orphan {
+		t.Fatalf("a key that may not be NULL: %+v, %v", out, err)
+	}
+}
+
+func TestLevels(t *testing.T) {
+	t.Parallel()
+	s := loaded(t)
+	var units []pipeline.Unit
+	for name := range s.tables {
+		units = append(units, unit(name))
+	}
+	levels, err := s.Levels(context.Background(), units)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, n := map[string]int{}, 0
+	for i, l := range levels {
+		for _, u := range l {
+			at[u.Name] = i
+			n++
+		}
+	}
+	keys, err := s.foreignKeys(context.Background(), sorted(s.tables))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n != len(units) || len(keys) != 19 {
+		t.Errorf("%d units of %d, %d foreign keys", n, len(units), len(keys))
+	}
+	for _, k := range keys {
+		if k.Table != k.RefTable && at[k.Table] <= at[k.RefTable] {
+			t.Errorf("%s comes no later than %s: %s", k.Table, k.RefTable, fmt.Sprint(levels))
+		}
+	}
+}
