@@ -87,7 +87,12 @@ func (s *session) check(ctx context.Context) ([]pipeline.Finding, error) {
 	}
 	all = append(append(all, s.conflictFindings()...), s.databaseFindings()...)
 	all = append(all, s.rowFindings()...)
-	found, err := s.driftFindings(ctx)
+	found, err := s.fileSystemFindings()
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, found...)
+	found, err = s.driftFindings(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	_ "modernc.org/sqlite"
 
+	"outgrow/mappings/fstype"
 	"outgrow/testdata/servers"
 )
 
@@ -72,6 +73,7 @@ type lab struct {
 	dsn     string
 	vars    map[string]string
 	environ []string
+	fs      fstype.Detect // nil for the real one; of in only
 }
 
 // newLab makes a pair out of the data folder from ("" for the small real one)
@@ -154,7 +156,7 @@ func (r result) says(texts ...string) result {
 func (l *lab) in(args ...string) result {
 	l.tb.Helper()
 	var out, err bytes.Buffer
-	code := run(context.Background(), args, l.environ, &out, &err)
+	code := (&app{ctx: context.Background(), environ: l.environ, out: &out, err: &err, fs: l.fs}).command(args)
 	return result{l.tb, args, code, out.String(), err.String()}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"outgrow/mappings/fstype"
 	"outgrow/pipeline"
 )
 
@@ -42,13 +43,18 @@ func main() {
 // run is the whole program, so that tests can call it in their own process. It
 // returns the exit code.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	return (&app{ctx: ctx, environ: environ, out: stdout, err: stderr}).command(args)
+}
+
+// command runs the command that the arguments name.
+func (a *app) command(args []string) int {
 	var cli CLI
 	ended, code := false, 0
 	parser, err := kong.New(&cli, kong.Name("outgrow"), kong.Description(description), kong.UsageOnError(),
-		kong.Writers(stdout, stderr), kong.Exit(func(c int) { ended, code = true, c }),
+		kong.Writers(a.out, a.err), kong.Exit(func(c int) { ended, code = true, c }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}), kong.Help(helpPrinter))
 	if err != nil {
-		_, _ = fmt.Fprintln(stderr, err)
+		_, _ = fmt.Fprintln(a.err, err)
 		return pipeline.ExitFailed
 	}
 	kctx, err := parser.Parse(args)
@@ -56,11 +62,10 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return code
 	}
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "outgrow: %v\nTry: outgrow --help\n", err)
+		_, _ = fmt.Fprintf(a.err, "outgrow: %v\nTry: outgrow --help\n", err)
 		return pipeline.ExitUsage
 	}
-	app := &app{ctx: ctx, environ: environ, out: stdout, err: stderr}
-	return app.exit(kctx.Run(app))
+	return a.exit(kctx.Run(a))
 }
 
 // app is what every command needs of its surroundings.
@@ -71,6 +76,8 @@ type app struct {
 	json     bool
 	redact   func(string) string // hides secrets in error texts; nil before a deployment was read
 	failure  func(error)         // prints the failure screen of a run that had begun
+	// fs finds the type of a file system; nil is fstype.Of. Tests have others.
+	fs fstype.Detect
 }
 
 // exit prints the error, if any, and gives the exit code.

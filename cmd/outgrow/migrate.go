@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"outgrow/pipeline"
+	sink "outgrow/sink/files"
 )
 
 type migrateCmd struct {
@@ -49,6 +50,7 @@ type migration struct {
 	all     []pipeline.Finding
 	// switched is what became of file.path, nil where it is not switched here.
 	switched *pathsReport
+	misled   misled // the rows of refused files
 }
 
 func (m *migration) run(ctx context.Context) error {
@@ -191,16 +193,30 @@ func (m *migration) conclude(ctx context.Context) error {
 	if m.switched != nil && m.switched.Waits != "" {
 		code = pipeline.ExitDiffers
 	}
+	if m.misled, err = m.misledRows(ctx); err != nil {
+		return err
+	}
+	if len(m.misled.wrong) > 0 && !m.consent[pathOfAnother] {
+		code = pipeline.ExitDiffers
+		waiting[string(pathOfAnother)] = true
+	}
+	more := m.misled.findings(m.ownFiles())
+	m.all = append(m.all, more...)
 	path, err := m.save(code, "", true, refused, ledger)
 	if err != nil {
 		return err
 	}
 	if m.json {
-		emit(m.out, event{Event: "done", Exit: code, Detail: map[string]any{"run": m.id, "report": path, "quarantine": refused, "ledger": ledger, "source_changed": m.changed, "paths": m.switched}})
+		emit(m.out, event{Event: "done", Exit: code, Detail: map[string]any{"run": m.id, "report": path, "quarantine": refused, "ledger": ledger, "source_changed": m.changed, "paths": m.switched, "findings": more}})
 		return judged(code)
 	}
 	m.printDone(refused, ledger, waiting, path)
 	return judged(code)
+}
+
+// ownFiles says how rows come to lead to their own files again.
+func (m *migration) ownFiles() string {
+	return "outgrow migrate " + m.pairArgs() + " --replace puts their own files there"
 }
 
 func (m *migration) printDone(refused, ledger []pipeline.Tally, waiting map[string]bool, path string) {
@@ -217,6 +233,10 @@ func (m *migration) printDone(refused, ledger []pipeline.Tally, waiting map[stri
 	}
 	m.say("done    %s, %s, %s in %s", plural(rows, "row"), plural(vectors, "vector"), plural(files, "file"), clock(time.Since(m.began)))
 	for _, t := range ledger {
+		if t.Reason == sink.OwnerKept {
+			m.say("owner   files keep the owner who wrote them, as this user may not give them away (in the ledger): chown them if Open WebUI runs as another")
+			continue
+		}
 		m.say("changed %s of %s: %s (in the ledger)", plural(t.Count, "value"), t.Unit, t.Reason)
 	}
 	for _, t := range refused {
@@ -227,6 +247,7 @@ func (m *migration) printDone(refused, ledger []pipeline.Tally, waiting map[stri
 		m.say("%-8s%s of %s: %s (whole, in the quarantine)", word, plural(t.Count, "record"), t.Unit, t.Reason)
 	}
 	m.sayPaths()
+	m.misled.say(m.app, m.ownFiles())
 	if m.changed {
 		m.say("changed the source was written to since this migration began: a sync pass is needed before the target is equal")
 		m.say("fix     stop Open WebUI, then start over: outgrow migrate %s --replace", m.pairArgs())
@@ -243,7 +264,7 @@ func (m *migration) save(code int, problem string, complete bool, refused, ledge
 	return updateReport(m.state, func(r *report) {
 		r.From, r.To = m.describe()
 		r.Migrate = &migrateReport{Run: m.id, At: m.began.UTC(), Seconds: time.Since(m.began).Seconds(), Resumed: m.resumed, SourceChanged: m.changed,
-			Complete: complete, Exit: code, Error: problem, Units: unitReports(m.meter), Findings: m.all, Quarantine: refused, Ledger: ledger, Paths: m.switched}
+			Complete: complete, Exit: code, Error: problem, Units: unitReports(m.meter), Findings: m.all, Quarantine: refused, Ledger: ledger, Paths: m.switched, FileSystems: m.systems}
 	})
 }
 

@@ -55,6 +55,7 @@ func (a *app) open(p pair, f laneFlags, opt openOptions) (_ *session, err error)
 			s.close()
 		}
 	}()
+	s.refused = &refusedUploads{journal: s.filesJournal}
 	o := &opener{session: s, ctx: a.ctx, flags: f, opt: opt, log: s.logger()}
 	return s, o.open()
 }
@@ -108,6 +109,9 @@ type opener struct {
 }
 
 func (o *opener) open() error {
+	if err := o.targetDatabase(); err != nil {
+		return err
+	}
 	var err error
 	if o.db, err = o.openRelational(); err != nil {
 		return err
@@ -130,6 +134,9 @@ func (o *opener) open() error {
 		if err := o.openFiles(); err != nil {
 			return err
 		}
+	}
+	if err := o.openFilesBefore(); err != nil {
+		return err
 	}
 	if err := o.openPaths(); err != nil {
 		return err

@@ -19,7 +19,7 @@ import (
 
 // openRows opens the rows lane on the source's database.
 func (o *opener) openRows(src *sqlite.Source) error {
-	l := &lane[*pipeline.Row]{kind: pipeline.Rows, source: src, workers: o.writers(), log: o.log, equal: equalRows}
+	l := &lane[*pipeline.Row]{kind: pipeline.Rows, source: &rowReader{src, o.refused}, workers: o.writers(), log: o.log, equal: equalRows}
 	o.lanes = append(o.lanes, l)
 	head, err := src.Head(o.ctx)
 	if err != nil {
@@ -80,8 +80,9 @@ func (o *opener) mapRows(l *lane[*pipeline.Row], src *sqlite.Source, cols map[st
 }
 
 // filePath rewrites file.path to what the target's provider expects. The path
-// of a file that the source does not have, or the target cannot hold, stays as it
-// is: a row is never switched to an object that is not there.
+// of a file that the source does not have, or the target cannot hold or has not
+// taken, stays as it is: a row is never switched to an object that is not there,
+// or not its own.
 func (o *opener) filePath() (func(string) (string, string), error) {
 	from, to := fileStoreOf(o.from.Files), fileStoreOf(o.to.Files)
 	if o.sameData && from == nil && to == nil {
@@ -104,7 +105,7 @@ func (o *opener) filePath() (func(string) (string, string), error) {
 	}
 	return func(old string) (string, string) {
 		name := files.Name(old)
-		if name == "" || len(name) > files.MaxName || !has(name) {
+		if name == "" || len(name) > files.MaxName || !has(name) || o.refused.has(name) {
 			return old, ""
 		}
 		path, err := files.Path(o.to, name)

@@ -23,7 +23,7 @@ func (o *opener) openVectors(rows *sqlite.Source) error {
 	if err := o.apart(from, to); err != nil {
 		return err
 	}
-	side := storeSide{v: o.from.Vector, log: o.log, workers: l.workers, dim: o.flags.Dim, private: o.private(), ids: o.ids(), limits: o.vectorLimits(to)}
+	side := storeSide{v: o.from.Vector, log: o.log, workers: l.workers, dim: o.flags.Dim, private: o.private(), fs: o.app.fs, ids: o.ids(), limits: o.vectorLimits(to)}
 	side.stopped, side.snapshot = o.stopped, from.snapshots
 	if rows != nil {
 		side.stopped = rows.Mode() != sqlite.Live

@@ -83,13 +83,20 @@ func databasePlace(ctx context.Context, d env.Database) (string, error) {
 	return uniquePlace(ctx, pool)
 }
 
-// decide gives the new path of each row whose file the reader has.
+// decide gives the new path of each row whose file the reader has, and the
+// target has not refused. Which those are is looked up when it is first called.
 func (p *pathSwitch) decide(at pipeline.Getter[*pipeline.Object]) filepaths.Decide {
-	get := at.Get
+	get, loaded := at.Get, false
 	if l, ok := at.(files.Lister); ok {
 		get = l.Listed
 	}
 	return func(ctx context.Context, rows []filepaths.Row) ([]string, error) {
+		if !loaded {
+			if err := p.refused.load(ctx); err != nil {
+				return nil, err
+			}
+			loaded = true
+		}
 		keys := make([]string, len(rows))
 		for i, r := range rows {
 			keys[i] = layout.Uploads + "/" + layout.Name(r.Path)
@@ -100,7 +107,7 @@ func (p *pathSwitch) decide(at pipeline.Getter[*pipeline.Object]) filepaths.Deci
 		}
 		out := make([]string, len(rows))
 		for i, key := range keys {
-			if there[key] == nil {
+			if there[key] == nil || p.refused.has(layout.Name(rows[i].Path)) {
 				continue
 			}
 			if out[i], err = layout.Path(p.to, layout.Name(rows[i].Path)); err != nil {
@@ -115,7 +122,7 @@ func (p *pathSwitch) decide(at pipeline.Getter[*pipeline.Object]) filepaths.Deci
 type pathCounts struct {
 	Rows int64 `json:"rows"` // switched, or to be
 	Here int64 `json:"here"` // have the target's path already
-	Left int64 `json:"left"` // keep theirs: the file is not there
+	Left int64 `json:"left"` // keep theirs: the file is not there, or was refused
 }
 
 // findings says what a migration would do, from what the source has.
@@ -250,7 +257,7 @@ func (m *migration) sayPaths() {
 	case r.Waits != "":
 		a.say("paths   not switched: %s", r.Waits)
 	default:
-		a.say("paths   %s switched to %s, %s there already, %s kept (no such file)", plural(r.Rows, "row"), to, number(r.Here), number(r.Left))
+		a.say("paths   %s switched to %s, %s there already, %s kept (no such file, or it was refused)", plural(r.Rows, "row"), to, number(r.Here), number(r.Left))
 		if r.Rows > 0 {
 			a.say("back    outgrow files revert --to %s puts the old paths back", quoteArg(m.args.To))
 		}

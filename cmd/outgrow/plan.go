@@ -57,6 +57,11 @@ func (p *planning) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	unfinished, err := p.unfinishedFindings(ctx)
+	if err != nil {
+		return err
+	}
+	findings = append(findings, unfinished...)
 	if err := os.MkdirAll(p.state, 0o700); err != nil {
 		return pipeline.Environment("making the state folder", err, "name a writable folder with --state")
 	}
@@ -77,7 +82,7 @@ func (p *planning) run(ctx context.Context) error {
 	report, err := updateReport(p.state, func(r *report) {
 		r.From, r.To = p.describe()
 		r.Plan = &planReport{At: p.began.UTC(), Seconds: time.Since(p.began).Seconds(), Estimate: p.estimate().Seconds(), Refused: refused,
-			Units: unitReports(p.meter), Findings: findings, Problems: tallies(p.tally), Changes: tallies(p.changes)}
+			Units: unitReports(p.meter), Findings: findings, Problems: tallies(p.tally), Changes: tallies(p.changes), FileSystems: p.systems}
 	})
 	if err != nil {
 		return err

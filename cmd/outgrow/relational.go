@@ -33,7 +33,7 @@ func (o *opener) openRelational() (*relational, error) {
 	var err error
 	switch o.from.Database.Kind {
 	case env.SQLite:
-		r.sqlite, err = sqlite.Open(o.ctx, sqlite.Config{Path: o.from.Database.Path, Stopped: o.flags.Stopped, Log: o.log, Limits: o.limits(),
+		r.sqlite, err = sqlite.Open(o.ctx, sqlite.Config{Path: o.from.Database.Path, Stopped: o.flags.Stopped, FileSystem: o.app.fs, Log: o.log, Limits: o.limits(),
 			SpecialAfter: map[string][]string{"file": {pipeline.Unit{Lane: pipeline.Files, Name: files.Uploads}.ID()}}})
 	case env.Postgres:
 		optional = true // only its ids are of use

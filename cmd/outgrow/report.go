@@ -44,6 +44,8 @@ type planReport struct {
 	Findings []pipeline.Finding `json:"findings"`
 	Problems []pipeline.Tally   `json:"problems"`
 	Changes  []pipeline.Tally   `json:"changes"`
+
+	FileSystems fileSystems `json:"file_systems"`
 }
 
 type migrateReport struct {
@@ -60,6 +62,7 @@ type migrateReport struct {
 	Quarantine    []pipeline.Tally   `json:"quarantine"`
 	Ledger        []pipeline.Tally   `json:"ledger"`
 	Paths         *pathsReport       `json:"paths,omitempty"`
+	FileSystems   fileSystems        `json:"file_systems"`
 }
 
 type verifyReport struct {

@@ -53,7 +53,7 @@ func (s *session) screen(command, run string, resumed bool, findings []pipeline.
 			mode = s.src.mode.String()
 		}
 		emit(a.out, event{Event: "start", Detail: map[string]any{"command": command, "run": run, "resumed": resumed, "from": from, "to": to,
-			"schema": s.src.rows.Head, "mode": mode, "vectors_from": s.src.store, "vectors_to": s.dst.vectors, "findings": findings}})
+			"schema": s.src.rows.Head, "mode": mode, "vectors_from": s.src.store, "vectors_to": s.dst.vectors, "file_systems": s.systems, "findings": findings}})
 		return
 	}
 	title := "outgrow " + command

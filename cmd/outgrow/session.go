@@ -31,6 +31,9 @@ type session struct {
 	src            *sourceFacts // nil when only the target is open
 	dst            targetFacts
 	uploads        fileReader // of the source, nil before somebody asked for them
+	refused        *refusedUploads
+	filesBefore    pipeline.Journal // of the files, where they take no part now
+	systems        fileSystems
 	cache          cacheState
 	paths          *pathSwitch        // nil where file.path is not switched here
 	extra          []pipeline.Finding // found while opening

@@ -10,6 +10,7 @@ import (
 
 	"outgrow/mappings/chromahttp"
 	"outgrow/mappings/env"
+	"outgrow/mappings/fstype"
 	"outgrow/mappings/milvus"
 	"outgrow/mappings/pinecone"
 	"outgrow/mappings/qdrant"
@@ -154,6 +155,7 @@ type storeSide struct {
 	// Of an embedded store: nobody writes to it, and where copies may be made.
 	stopped bool
 	private string
+	fs      fstype.Detect
 	// Of a target.
 	replace, rowsHere bool
 	journal           pipeline.Journal

@@ -29,6 +29,11 @@ func (v *verification) besides(ctx context.Context) ([]pipeline.UnitDiff, error)
 			}
 			out = append(out, d)
 		}
+		d, err := v.refusedRows(ctx, files)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, d...)
 		if v.paths == nil {
 			continue
 		}
@@ -39,13 +44,34 @@ func (v *verification) besides(ctx context.Context) ([]pipeline.UnitDiff, error)
 		case pipeline.Getter[*pipeline.Object]:
 			back = r
 		}
-		d, err := v.paths.diff(ctx, back, v.difference)
+		one, err := v.paths.diff(ctx, back, v.difference)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, d)
+		out = append(out, one)
 	}
 	return out, nil
+}
+
+// refusedRows counts as differences the rows that lead to a file of the target's
+// own in place of theirs.
+func (v *verification) refusedRows(ctx context.Context, l mover) ([]pipeline.UnitDiff, error) {
+	rows, err := v.misledRows(ctx)
+	if err != nil || len(rows.wrong) == 0 {
+		return nil, err
+	}
+	n := int64(len(rows.wrong))
+	d := pipeline.UnitDiff{Unit: "rows/file"}
+	ok, err := v.agreed(ctx, l, pathOfAnother)
+	if ok || err != nil {
+		d.Excused = n
+		return []pipeline.UnitDiff{d}, err
+	}
+	d.Differs = n
+	for _, id := range rows.wrong {
+		v.difference(pipeline.Difference{Unit: d.Unit, Key: id, Kind: pipeline.Differs, Column: "path", Detail: "leads to a file that the target had before, not to the row's own, which was refused"})
+	}
+	return []pipeline.UnitDiff{d}, nil
 }
 
 // agreed reports whether the operator has agreed to a reason, in plan or in
