@@ -188,7 +188,7 @@ type Remover interface {
 }
 
 // Dropper removes a whole unit that the source has no more; a unit that is not
-// there is no error.
+// there is no error. errors.ErrUnsupported: it goes only record by record.
 type Dropper interface {
 	Drop(ctx context.Context, unit Unit) error
 }

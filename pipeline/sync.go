@@ -390,14 +390,17 @@ func (s *syncer[T]) dropUnit(ctx context.Context, u Unit) error {
 	if err != nil {
 		return err
 	}
-	d, ok := s.Sink.(Dropper)
-	if !ok {
+	err = errors.ErrUnsupported
+	if d, ok := s.Sink.(Dropper); ok {
+		err = s.Backoff.Do(ctx, func(int) error { return d.Drop(ctx, u) })
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
 		if err := s.removeUnseen(ctx, u); err != nil {
 			return err
 		}
 		return s.Digests.Drop(ctx, u.ID())
 	}
-	if err := s.Backoff.Do(ctx, func(int) error { return d.Drop(ctx, u) }); err != nil {
+	if err != nil {
 		return fmt.Errorf("removing %s: %w", u.ID(), err)
 	}
 	s.note(u.ID(), UnitSync{Deleted: max(held, unseen)})

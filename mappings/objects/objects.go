@@ -36,6 +36,8 @@ var (
 	// ErrDigest is what a transfer ends with when the content is not that of
 	// its digest; it is worth another try.
 	ErrDigest = errors.New("what arrived is not what was sent: the digests differ")
+	// ErrName is what a request ends with whose key the store never takes.
+	ErrName = errors.New("the store does not take this name")
 )
 
 // Bucket reads a deployment's part of a bucket or container. It is safe for
@@ -98,6 +100,11 @@ type Uploader interface {
 // than all else here. An Uploader that is none is told both.
 type Verifier interface {
 	Verifies() Algorithms
+}
+
+// Deleter is an Uploader that removes objects; one that is not there is no error.
+type Deleter interface {
+	Delete(ctx context.Context, key string) error
 }
 
 // Parts is an object on its way, cut into parts of PartSize.

@@ -70,13 +70,16 @@ func possibleKey(columns []Column, values []string) bool {
 				return false
 			}
 		default:
-			if strings.IndexByte(v, 0) >= 0 || !utf8.ValidString(v) {
+			if !Holds(v) {
 				return false
 			}
 		}
 	}
 	return true
 }
+
+// Holds reports whether a text column can hold this text: UTF-8 without NUL.
+func Holds(text string) bool { return strings.IndexByte(text, 0) < 0 && utf8.ValidString(text) }
 
 // KeyPieces lists the ways in which a key can be n values joined by KeySeparator:
 // one, unless a value holds the separator itself.

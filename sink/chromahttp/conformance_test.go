@@ -54,8 +54,9 @@ func TestConformance(t *testing.T) {
 		ReadBack: func(t testing.TB, target string) pipeline.Source[*pipeline.Vector] {
 			return openReader(t, reader.Config{Store: stores[target]})
 		},
-		Equal: same,
-		Seeds: 3,
+		Change: pipetest.ChangeVector,
+		Equal:  same,
+		Seeds:  3,
 	})
 }
 

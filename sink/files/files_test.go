@@ -73,6 +73,7 @@ func TestConformance(t *testing.T) {
 			return []pipetest.Expected[*pipeline.Object]{{Unit: unit("uploads"), Records: []*pipeline.Object{
 				object("uploads/../webui.db", "1"), object("cache/audio/x", "2"), object("/etc/passwd", "3"), object("uploads/"+strings.Repeat("n", 256), "4")}}}
 		},
+		Change: func(o *pipeline.Object) *pipeline.Object { return object(o.Name, "changed") },
 		ReadBack: func(t testing.TB, target string) pipeline.Source[*pipeline.Object] {
 			s, err := source.Open(t.Context(), source.Config{Mount: target})
 			if err != nil {

@@ -131,7 +131,7 @@ func classify(op string, err error) error {
 		return pipeline.Environment(op, err, "let this user write below the target's data folder, then run the same command")
 	case errors.Is(err, syscall.ESTALE), errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EINTR), errors.Is(err, syscall.ETIMEDOUT):
 		return pipeline.Transient(fmt.Errorf("%s: %w", op, err))
-	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.EHOSTDOWN), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return pipeline.Environment(op, err, "look at the target's disk or mount, then run the same command")
 	}
 	return fmt.Errorf("%s: %w", op, err)

@@ -9,7 +9,7 @@ import (
 
 // rename gives the file its name, not over another file that is there.
 func (w *writer) rename(_ *os.File, temp, name string) error {
-	if !w.cfg.Replace {
+	if !w.replace {
 		if _, err := w.root.Lstat(name); err == nil {
 			return fs.ErrExist
 		}

@@ -30,17 +30,21 @@ const parallel = 4
 // (unreadable) or the target's file system cannot hold its name (invalid,
 // too-long).
 func (s *Sink) Write(ctx context.Context, b pipeline.Batch[*pipeline.Object]) (pipeline.Outcome, error) {
-	w := &writer{Sink: s, unit: b.Part.Unit, dirs: map[string]bool{}}
+	return s.write(ctx, b.Part.Unit, b.Records, s.cfg.Replace)
+}
+
+func (s *Sink) write(ctx context.Context, unit pipeline.Unit, records []*pipeline.Object, replace bool) (pipeline.Outcome, error) {
+	w := &writer{Sink: s, unit: unit, dirs: map[string]bool{}, replace: replace}
 	var wg sync.WaitGroup
 	next := make(chan *pipeline.Object)
-	for range min(parallel, len(b.Records)) {
+	for range min(parallel, len(records)) {
 		wg.Go(func() {
 			for o := range next {
 				w.one(ctx, o)
 			}
 		})
 	}
-	for _, o := range b.Records {
+	for _, o := range records {
 		if w.failed(ctx) != nil {
 			break
 		}
@@ -63,8 +67,10 @@ type writer struct {
 	unit pipeline.Unit
 	mu   sync.Mutex
 	dirs map[string]bool // to be flushed
-	out  pipeline.Outcome
-	err  error
+	// replace overwrites files that differ.
+	replace bool
+	out     pipeline.Outcome
+	err     error
 }
 
 func (w *writer) failed(ctx context.Context) error {
@@ -206,7 +212,7 @@ func (w *writer) there(ctx context.Context, o *pipeline.Object, name string) (bo
 		// Who wrote it need not have flushed it.
 		return true, f.Sync()
 	}
-	if !w.cfg.Replace {
+	if !w.replace {
 		return false, errTaken
 	}
 	return false, nil

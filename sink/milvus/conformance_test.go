@@ -58,8 +58,9 @@ func TestConformance(t *testing.T) {
 				ReadBack: func(t testing.TB, target string) pipeline.Source[*pipeline.Vector] {
 					return openReader(t, reader.Config{Store: config(target)})
 				},
-				Equal: same,
-				Seeds: seeds,
+				Change: pipetest.ChangeVector,
+				Equal:  same,
+				Seeds:  seeds,
 			})
 		})
 	}

@@ -104,7 +104,7 @@ func (w *writer) taken(ctx context.Context, o *pipeline.Object, key string, sums
 	switch {
 	case err != nil || same:
 		return err
-	case w.cfg.Replace:
+	case w.replace:
 		return pipeline.Transient(store.ErrTaken)
 	}
 	return errTaken

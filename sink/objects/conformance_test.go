@@ -77,6 +77,7 @@ func TestConformance(t *testing.T) {
 						object("uploads/../webui.db", "1"), object("cache/audio/x", "2"), object("/etc/passwd", "3"),
 						object("uploads/"+strings.Repeat("n", 256), "4"), object("uploads/\xff", "5")}}}
 				},
+				Change:   func(o *pipeline.Object) *pipeline.Object { return object(o.Name, text(int(o.Bytes)+7)) },
 				ReadBack: func(t testing.TB, target string) pipeline.Source[*pipeline.Object] { return readBack(targets[target]) },
 				Seeds:    seeds,
 			})

@@ -29,7 +29,7 @@ func (w *writer) large(ctx context.Context, o *pipeline.Object, key string, size
 		if same, sums, err = w.there(ctx, o, info, sums); err != nil || same {
 			return err
 		}
-		if !w.cfg.Replace {
+		if !w.replace {
 			return errTaken
 		}
 	}

@@ -158,7 +158,7 @@ func TestDigests(t *testing.T) {
 			if c.by == 0 {
 				cfg.Uploader = struct{ store.Uploader }{m}
 			}
-		}), unit("uploads")}
+		}), unit("uploads"), false}
 		if got := w.digests(c.told); got != c.want {
 			t.Errorf("%+v: %b", c, got)
 		}

@@ -25,7 +25,7 @@ func (w *writer) small(ctx context.Context, o *pipeline.Object, key string) erro
 	if err != nil {
 		return err
 	}
-	if w.cfg.Replace {
+	if w.replace {
 		info, found, err := w.head(ctx, key)
 		if err != nil {
 			return err

@@ -24,18 +24,22 @@ const maxKey = 1024
 // WebUI could not read it under this name (invalid, too-long). The first error
 // stops the others.
 func (s *Sink) Write(ctx context.Context, b pipeline.Batch[*pipeline.Object]) (pipeline.Outcome, error) {
+	return s.write(ctx, b.Part.Unit, b.Records, s.cfg.Replace)
+}
+
+func (s *Sink) write(ctx context.Context, unit pipeline.Unit, records []*pipeline.Object, replace bool) (pipeline.Outcome, error) {
 	var sum pipeline.Outcome
 	if ctx.Err() != nil {
 		return sum, context.Cause(ctx)
 	}
-	if err := supported(b.Part.Unit); err != nil {
+	if err := supported(unit); err != nil {
 		return sum, err
 	}
-	w := &writer{s, b.Part.Unit}
-	out := make([]pipeline.Outcome, len(b.Records))
+	w := &writer{s, unit, replace}
+	out := make([]pipeline.Outcome, len(records))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.cfg.Requests)
-	for i, o := range b.Records {
+	for i, o := range records {
 		if gctx.Err() != nil {
 			break
 		}
@@ -58,6 +62,8 @@ func (s *Sink) Write(ctx context.Context, b pipeline.Batch[*pipeline.Object]) (p
 type writer struct {
 	*Sink
 	unit pipeline.Unit
+	// replace overwrites objects that differ.
+	replace bool
 }
 
 var (
@@ -118,6 +124,8 @@ func (w *writer) one(ctx context.Context, o *pipeline.Object) (out pipeline.Outc
 		// It is no loss: the source does not have it either.
 		return pipeline.Outcome{Changed: []pipeline.Change{{Unit: w.unit.ID(), Key: o.Name, Reason: Vanished, Before: "null", After: "null",
 			Note: "removed from the source after it was listed"}}}, nil
+	case errors.Is(err, store.ErrName) && src == nil:
+		return w.refuse(o, pipeline.Invalid, err.Error()), nil
 	case errors.As(err, &src) && src.final():
 		return w.refuse(o, pipeline.Unreadable, src.Error()), nil
 	case src != nil:
@@ -128,7 +136,7 @@ func (w *writer) one(ctx context.Context, o *pipeline.Object) (out pipeline.Outc
 
 // upload says what is to be stored.
 func (w *writer) upload(ctx context.Context, o *pipeline.Object, key string, sums store.Sums) (store.Upload, error) {
-	up := store.Upload{Key: key, Bytes: o.Bytes, ModTime: o.ModTime, Replace: w.cfg.Replace, Sums: sums}
+	up := store.Upload{Key: key, Bytes: o.Bytes, ModTime: o.ModTime, Replace: w.replace, Sums: sums}
 	if w.cfg.Tags == nil {
 		return up, nil
 	}

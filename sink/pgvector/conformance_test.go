@@ -56,8 +56,9 @@ func TestConformance(t *testing.T) {
 		ReadBack: func(t testing.TB, dsn string) pipeline.Source[*pipeline.Vector] {
 			return openReader(t, reader.Config{PG: config(dsn, 12).PG, Dim: 9})
 		},
-		Equal: same,
-		Seeds: 6,
+		Change: pipetest.ChangeVector,
+		Equal:  same,
+		Seeds:  6,
 	})
 }
 

@@ -63,8 +63,9 @@ func TestConformanceOnFake(t *testing.T) {
 		ReadBack: func(t testing.TB, target string) pipeline.Source[*pipeline.Vector] {
 			return openReader(t, reader.Config{Store: config(fake, target, 9).Store})
 		},
-		Equal: same,
-		Seeds: 6,
+		Change: pipetest.ChangeVector,
+		Equal:  same,
+		Seeds:  6,
 	})
 }
 

@@ -89,9 +89,24 @@ func (s *Sink) Put(ctx context.Context, unit pipeline.Unit, records []*pipeline.
 	if s.cfg.Journal == nil {
 		return pipeline.Outcome{}, errors.ErrUnsupported
 	}
+	w, out, err := s.upsert(ctx, unit, records)
+	if err != nil {
+		return out, err
+	}
+	return pipeline.Settle(ctx, s.cfg.Journal, unit, w.done, out)
+}
+
+// Upsert writes records over those of the same id, never over another
+// collection's.
+func (s *Sink) Upsert(ctx context.Context, unit pipeline.Unit, records []*pipeline.Vector, _ pipeline.Upsert) (pipeline.Outcome, error) {
+	_, out, err := s.upsert(ctx, unit, records)
+	return out, err
+}
+
+func (s *Sink) upsert(ctx context.Context, unit pipeline.Unit, records []*pipeline.Vector) (*writer, pipeline.Outcome, error) {
 	w, err := s.writer(unit)
 	if err != nil {
-		return pipeline.Outcome{}, fmt.Errorf("putting records into %s: %w", unit.ID(), err)
+		return nil, pipeline.Outcome{}, fmt.Errorf("putting records into %s: %w", unit.ID(), err)
 	}
 	var able []string
 	for _, v := range records {
@@ -101,7 +116,7 @@ func (s *Sink) Put(ctx context.Context, unit pipeline.Unit, records []*pipeline.
 	}
 	of, err := s.collections(ctx, w.conn, able)
 	if err != nil {
-		return pipeline.Outcome{}, err
+		return nil, pipeline.Outcome{}, err
 	}
 	free := make([]*pipeline.Vector, 0, len(records))
 	for _, v := range records {
@@ -112,10 +127,7 @@ func (s *Sink) Put(ctx context.Context, unit pipeline.Unit, records []*pipeline.
 		free = append(free, v)
 	}
 	out, err := w.write(ctx, free)
-	if err != nil {
-		return out, err
-	}
-	return pipeline.Settle(ctx, s.cfg.Journal, unit, w.done, out)
+	return w, out, err
 }
 
 // Finish waits until the index counts what was written. Nothing is to be built:

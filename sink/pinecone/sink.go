@@ -59,12 +59,13 @@ type Sink struct {
 }
 
 var (
-	_ pipeline.Sink[*pipeline.Vector]   = (*Sink)(nil)
-	_ pipeline.Checker                  = (*Sink)(nil)
-	_ pipeline.Emptier                  = (*Sink)(nil)
-	_ pipeline.Deleter                  = (*Sink)(nil)
-	_ pipeline.Putter[*pipeline.Vector] = (*Sink)(nil)
-	_ pipeline.Finisher                 = (*Sink)(nil)
+	_ pipeline.Sink[*pipeline.Vector]     = (*Sink)(nil)
+	_ pipeline.Checker                    = (*Sink)(nil)
+	_ pipeline.Emptier                    = (*Sink)(nil)
+	_ pipeline.Deleter                    = (*Sink)(nil)
+	_ pipeline.Upserter[*pipeline.Vector] = (*Sink)(nil)
+	_ pipeline.Putter[*pipeline.Vector]   = (*Sink)(nil)
+	_ pipeline.Finisher                   = (*Sink)(nil)
 )
 
 // Open looks for the index and changes nothing.

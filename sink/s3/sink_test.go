@@ -77,6 +77,7 @@ func TestConformance(t *testing.T) {
 				object("uploads/../webui.db", nil), object("cache/audio/x", nil), object("uploads/"+strings.Repeat("n", 256), nil), object("uploads/\xff", nil),
 				object("uploads/"+strings.Repeat(strings.Repeat("d", 203)+"/", 5)+"x", nil)}}} // too long with the prefix only
 		},
+		Change: func(o *pipeline.Object) *pipeline.Object { return object(o.Name, random(int(o.Bytes)+7)) },
 		ReadBack: func(t testing.TB, target string) pipeline.Source[*pipeline.Object] {
 			return readBack(t, targets[target])
 		},

@@ -32,6 +32,7 @@ const (
 	Part     = "part"
 	Complete = "complete"
 	Abort    = "abort"
+	Delete   = "delete"
 )
 
 // Memory is a bucket. Its zero value is empty and ready; the fields are set
