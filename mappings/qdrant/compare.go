@@ -25,12 +25,20 @@ const (
 // by 5e-7. Measured on 1.18.3 with 2 to 4096 dimensions: 6e-8.
 const Tolerance = 1e-6
 
-// squared is the square of a vector's length.
+// squared is the square of a vector's length. It adds up in four sums, as one
+// would wait for each of its additions.
 func squared(v []float32) (sum float64) {
+	var a, b, c, d float64
+	for ; len(v) >= 4; v = v[4:] {
+		a += float64(v[0]) * float64(v[0])
+		b += float64(v[1]) * float64(v[1])
+		c += float64(v[2]) * float64(v[2])
+		d += float64(v[3]) * float64(v[3])
+	}
 	for _, f := range v {
 		sum += float64(f) * float64(f)
 	}
-	return sum
+	return a + b + c + d + sum
 }
 
 // Expect is what Qdrant holds of a record that [Transform] let through: its

@@ -120,12 +120,12 @@ func Refuses(v *pipeline.Vector, dim int) (column string, reason pipeline.Reason
 	if dim > 0 && len(v.Embedding) != dim {
 		return "vector", Dimension, fmt.Sprintf("%d dimensions, the collection has %d", len(v.Embedding), dim)
 	}
-	for i, f := range v.Embedding {
-		if f-f != 0 { // NaN and the infinities
-			return "vector", pipeline.Invalid, fmt.Sprintf("element %d is %g", i, f)
+	if s := squared(v.Embedding); !(s < math.MaxFloat32) { // NaN and the infinities of an element are in the sum as well
+		for i, f := range v.Embedding {
+			if f-f != 0 {
+				return "vector", pipeline.Invalid, fmt.Sprintf("element %d is %g", i, f)
+			}
 		}
-	}
-	if squared(v.Embedding) >= math.MaxFloat32 {
 		return "vector", pipeline.Invalid, "the vector is too long to be brought to unit length"
 	}
 	if m := bytes.TrimSpace(v.Metadata); v.Metadata != nil && (len(m) == 0 || m[0] != '{') {

@@ -71,7 +71,7 @@ var errRed = errors.New("the collection is red: the server has failed on it")
 // green waits until nothing is left to be indexed. A grey collection waits for
 // a request to go on, as after a restart of the server.
 func (s *Sink) green(ctx context.Context, name string, step func(string)) error {
-	pause, said := 20*time.Millisecond, ""
+	began, said := time.Now(), ""
 	for {
 		info, err := s.conn.Look(ctx, name)
 		if err != nil || info == nil {
@@ -95,9 +95,9 @@ func (s *Sink) green(ctx context.Context, name string, step func(string)) error 
 				return qdrant.Classify("building the vector index of "+name, err)
 			}
 		}
-		if err := pipeline.Sleep(ctx, pause); err != nil {
+		// A twentieth of the time so far: the end is seen soon, and a long wait is quiet.
+		if err := pipeline.Sleep(ctx, min(max(time.Since(began)/20, 20*time.Millisecond), time.Second)); err != nil {
 			return err
 		}
-		pause = min(2*pause, time.Second)
 	}
 }

@@ -5,7 +5,10 @@
 // durable when Write returns. The vector index is not built while records
 // arrive: before the first write to a collection its indexing threshold goes
 // into the journal's mark "without:qdrant-index:COLLECTION" and is then set to
-// 0; Finish puts it back and waits until the collection is green.
+// 0; Finish puts it back and waits until the collection is green. The payload
+// indexes are there from the start: made at the end they cost the server as
+// much, but after the load instead of beside it (measured: a tenth more time
+// until everything is there).
 package qdrant
 
 import (

@@ -319,6 +319,15 @@ func TestIndexIsPutOff(t *testing.T) {
 		if len(steps) != 0 {
 			t.Errorf("finished a second time: %q", steps)
 		}
+		// A record put in from the quarantine puts nothing off: nobody would put it back.
+		repaired := *e.Records[0]
+		repaired.ID = "6a2f41a3-c54c-4ce8-98fd-0b0a1e5a0c11"
+		if out, err := open(t, Config{Store: cfg, Journal: j}).Put(t.Context(), e.Unit, []*pipeline.Vector{&repaired}); err != nil || out.Written != 1 {
+			t.Errorf("%+v, %v", out, err)
+		}
+		if n := threshold(t, cfg, e.Unit.Name); n != before || marked() != "" {
+			t.Errorf("after a record was put in: %d, %q", n, marked())
+		}
 		// A mark whose collection was deleted meanwhile is no hindrance.
 		if err := j.Mark(context.Background(), markPrefix+cfg.Prefix+"_gone", "10000"); err != nil {
 			t.Fatal(err)

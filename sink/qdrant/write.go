@@ -17,9 +17,10 @@ import (
 )
 
 // A request is bounded well below what a server takes (qdrant.MaxRequest): small
-// ones keep several writers busy and little in memory.
+// ones keep several writers busy and little in memory, smaller ones than these
+// cost the server more a record.
 const (
-	requestBytes  = 1 << 20
+	requestBytes  = 2 << 20
 	requestPoints = 1000
 )
 
@@ -29,6 +30,12 @@ func (s *Sink) Write(ctx context.Context, b pipeline.Batch[*pipeline.Vector]) (p
 }
 
 func (s *Sink) write(ctx context.Context, u pipeline.Unit, records []*pipeline.Vector) (pipeline.Outcome, error) {
+	return s.upsert(ctx, u, records, true)
+}
+
+// upsert writes records, into a collection whose index is put off before if
+// load.
+func (s *Sink) upsert(ctx context.Context, u pipeline.Unit, records []*pipeline.Vector, load bool) (pipeline.Outcome, error) {
 	var out pipeline.Outcome
 	if len(records) == 0 {
 		return out, ctx.Err()
@@ -39,7 +46,7 @@ func (s *Sink) write(ctx context.Context, u pipeline.Unit, records []*pipeline.V
 	if err != nil {
 		return out, err
 	}
-	if len(kept) > 0 {
+	if len(kept) > 0 && load {
 		if err := s.putOff(ctx, t); err != nil {
 			return out, err
 		}
@@ -233,7 +240,7 @@ func (s *Sink) threshold(ctx context.Context, name string, kilobyte uint64) erro
 
 // Put writes repaired records: over those of the same id and collection, never
 // over another tenant's. Once they are there the ledger says so and the
-// quarantine lets them go.
+// quarantine lets them go. The index is not put off: no Finish follows.
 func (s *Sink) Put(ctx context.Context, u pipeline.Unit, records []*pipeline.Vector) (pipeline.Outcome, error) {
 	if s.cfg.Journal == nil {
 		return pipeline.Outcome{}, fmt.Errorf("putting records into %s without a journal: %w", u.ID(), errors.ErrUnsupported)
@@ -242,7 +249,7 @@ func (s *Sink) Put(ctx context.Context, u pipeline.Unit, records []*pipeline.Vec
 	if err != nil {
 		return pipeline.Outcome{}, err
 	}
-	out, err := s.write(ctx, u, free)
+	out, err := s.upsert(ctx, u, free, false)
 	if err != nil {
 		return pipeline.Outcome{}, err
 	}
