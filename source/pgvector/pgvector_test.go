@@ -90,6 +90,10 @@ func TestUnitsFindTheDimensions(t *testing.T) {
 				insert(t, c, cfg, "short", fmt.Sprint("x", i), v)
 			}
 			insert(t, c, cfg, "full", "f", random(r, 1536))
+			for i := range 2 * sample { // what fills the column is behind the vectors looked at first
+				insert(t, c, cfg, "late", fmt.Sprint("a", i), random(r, 384))
+			}
+			insert(t, c, cfg, "late", "b", random(r, 1536))
 			insert(t, c, cfg, "zero", "z", nil)
 			minus := random(r, 384)
 			insert(t, c, cfg, "minus", "m", append(minus, 0, float32(math.Copysign(0, -1)))) // -0.0 is no padding
@@ -112,7 +116,7 @@ func TestUnitsFindTheDimensions(t *testing.T) {
 					}
 				}
 			}
-			for name, want := range map[string]int{"small": 384, "large": 768, "short": 384, "full": 1536, "minus": 512, "zero": 0} {
+			for name, want := range map[string]int{"small": 384, "large": 768, "short": 384, "full": 1536, "late": 1536, "minus": 512, "zero": 0} {
 				if got[name] != want {
 					t.Errorf("%s: %d dimensions, want %d", name, got[name], want)
 				}
@@ -122,7 +126,7 @@ func TestUnitsFindTheDimensions(t *testing.T) {
 				t.Errorf("%+v, %v", told, err)
 			}
 			one := open(t, Config{PG: cfg})
-			run(t, c, "DELETE FROM document_chunk WHERE collection_name IN ('large', 'full', 'minus')")
+			run(t, c, "DELETE FROM document_chunk WHERE collection_name IN ('large', 'full', 'late', 'minus')")
 			if units, err := one.Units(t.Context()); err != nil || len(units) != 3 || units[2].Name != "zero" || units[2].Dim != 384 {
 				t.Errorf("zeros among one model's: %+v, %v", units, err)
 			}

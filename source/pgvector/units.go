@@ -44,26 +44,25 @@ func used(l vectors.PGLayout) string {
 	return fmt.Sprintf(`greatest(0, (length(rtrim(%s_send(vector), '\x00'::bytea)) - 4 + %d) / %d)`, l.TypeName(), width-1, width)
 }
 
-// collections lists names, counts and dimensions. Without Config.Dim one pass
-// over the vectors on the server finds the dimensions; a collection of nothing
-// but zeros has that of the others, if they have only one.
+// sample is how many vectors of a collection are looked at first.
+const sample = 8
+
+// collections lists names, counts and dimensions. Without Config.Dim a few
+// vectors of each collection are looked at: when one of them fills the column,
+// the collection has its dimension. The others take one pass over all their
+// vectors on the server; a collection of nothing but zeros has the dimension of
+// the others, if they have only one.
 func (s *Source) collections(ctx context.Context) (units []pipeline.Unit, err error) {
 	find := s.cfg.Dim == 0
 	column := "0"
 	if find {
-		column = "coalesce(max(" + used(s.layout) + "), 0)"
+		column = fmt.Sprintf("(SELECT coalesce(max(%s), 0) FROM (SELECT vector FROM %s s WHERE s.collection_name = c.collection_name LIMIT %d) s)", used(s.layout), s.table, sample)
 	}
 	err = s.view(ctx, func(q querier) error {
-		rows, err := q.Query(ctx, "SELECT collection_name, count(*), "+column+" FROM "+s.table+` GROUP BY collection_name ORDER BY collection_name COLLATE "C"`)
-		if err != nil {
+		if units, err = listed(ctx, q, "SELECT collection_name, n, "+column+" FROM (SELECT collection_name, count(*) AS n FROM "+s.table+` GROUP BY collection_name) c ORDER BY collection_name COLLATE "C"`); err != nil || !find {
 			return err
 		}
-		units, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (pipeline.Unit, error) {
-			u := pipeline.Unit{Lane: pipeline.Vectors}
-			err := row.Scan(&u.Name, &u.Records, &u.Dim)
-			return u, err
-		})
-		return err
+		return s.longest(ctx, q, units)
 	})
 	seen := map[int]bool{}
 	for i := range units {
@@ -83,6 +82,38 @@ func (s *Source) collections(ctx context.Context) (units []pipeline.Unit, err er
 		}
 	}
 	return units, err
+}
+
+// longest makes the Dim of units, the last element used in a few vectors, that
+// of all their vectors. Where it is the whole column already, no vector is read.
+func (s *Source) longest(ctx context.Context, q querier, units []pipeline.Unit) error {
+	at, names := map[string]int{}, []string(nil)
+	for i, u := range units {
+		if Dimension(u.Dim, s.layout.MaxLength) < s.layout.MaxLength {
+			at[u.Name], names = i, append(names, u.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	all, err := listed(ctx, q, "SELECT collection_name, count(*), coalesce(max("+used(s.layout)+"), 0) FROM "+s.table+" WHERE collection_name = ANY ($1) GROUP BY collection_name", names)
+	for _, u := range all {
+		units[at[u.Name]].Dim = u.Dim
+	}
+	return err
+}
+
+// listed reads units from names, counts and dimensions.
+func listed(ctx context.Context, q querier, sql string, args ...any) ([]pipeline.Unit, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (pipeline.Unit, error) {
+		u := pipeline.Unit{Lane: pipeline.Vectors}
+		err := row.Scan(&u.Name, &u.Records, &u.Dim)
+		return u, err
+	})
 }
 
 // Split cuts a collection into ranges of ids with the same number of records.
