@@ -215,6 +215,7 @@ def main():
     parser.add_argument("--keys-last", action="store_true", help="\\copy into tables without any key or index; a harder yardstick")
     parser.add_argument("--records", type=int, default=2000, help="records of each of 50 Chroma collections")
     parser.add_argument("--store", default=None, help="an embedded Chroma store (vector_db) that is there already, instead of making one")
+    parser.add_argument("--ways", default="chroma:pgvector,chroma:qdrant,pgvector:qdrant", help="of vectors, with commas")
     parser.add_argument("--tmp", default=None, help="where to make everything; about 8 times the largest size")
     parser.add_argument("flags", nargs="*", help="after --: more flags for outgrow, such as --writers=2")
     args = parser.parse_args()

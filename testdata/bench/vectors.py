@@ -6,9 +6,11 @@ have it).
 
 Into pgvector outgrow's time is that of the whole command, with the indexes built; Open WebUI's is the inserting alone, as it
 makes the vector index at its next start. Into Qdrant there are two times of each: until all records are there, and until
-the server has built its indexes, for which outgrow waits and the others do not. While Open WebUI's client inserts, the
-server builds indexes of what is there already, and goes on with it while that client's next records are read, which is
-not in its time. qdrant/migration makes one graph of all records instead of one a tenant.
+the server has built its vector indexes as well, for which outgrow waits and the others do not. Payload indexes grow with
+the records in all cases. outgrow has the vector index put off until all records are there. While Open WebUI's client
+inserts, the server builds it for what is there already, and goes on with it while that client's next records are read,
+which is not in its time; only what is left to be built after the last record is. qdrant/migration makes one graph of all
+records instead of one a tenant.
 """
 import json
 import os
@@ -43,11 +45,18 @@ class Vectors:
         folder = self.work / "qdrant"
         done = subprocess.run([QDRANT, "start", folder], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         self.qdrant = done.stdout.split() if done.returncode == 0 else None
+        ways = self.bench.args.ways.split(",")
+        chroma = {"DATA_DIR": self.source, "VECTOR_DB": "chroma"}
         try:
-            dsn = self.to_pgvector()
+            dsn = self.to_pgvector() if "chroma:pgvector" in ways else None
             if self.qdrant:
-                self.to_qdrant("embedded Chroma", {"DATA_DIR": self.source, "VECTOR_DB": "chroma"}, None)
-                self.to_qdrant("pgvector", {"DATA_DIR": self.source, **self.pgvector(dsn)}, dsn)
+                if "chroma:qdrant" in ways:
+                    self.to_qdrant("embedded Chroma", chroma, None)
+                if "pgvector:qdrant" in ways:
+                    if not dsn:
+                        dsn = self.new_database()
+                        self.migrate("filling", chroma, self.pgvector(dsn))
+                    self.to_qdrant("pgvector", {"DATA_DIR": self.source, **self.pgvector(dsn)}, dsn)
             else:
                 print("no Qdrant: its measurements are left out", flush=True)
         finally:
@@ -109,7 +118,10 @@ class Vectors:
         what = f"{name} to Qdrant"
         rate = self.ours(what, ours)
         written = statistics.median(u.records / u.written for u in ours)
-        self.table.line(f"{what}: outgrow, until written", f"{written:,.0f} records/s")
+        waited = statistics.median(u.seconds - u.written for u in ours)
+        self.table.line(f"{what}: outgrow, until written", f"{written:,.0f} records/s, index {waited:.1f} s")
+        if None not in theirs:
+            self.table.line(f"{what}: Open WebUI's, left to index", f"{statistics.median(t[2] for t in theirs):.1f} s")
         self.against(what, "Open WebUI's client", written, [t and t[0] for t in theirs], TIMES)
         self.against(what, "Open WebUI's, indexed", rate, [t and t[1] for t in theirs], 0)
         if peers:
@@ -131,7 +143,8 @@ class Vectors:
             self.table.line(f"{what}: {whom}", f"{their:,.0f} records/s: {rate / their:.1f} times", f"at least {times} times" if times else "", rate >= times * their)
 
     def open_webui(self, target):
-        """Records a second of Open WebUI's own client, None where it is not installed."""
+        """Records a second of Open WebUI's own client, None where it is not installed. Into Qdrant that and, with the
+        seconds that the server goes on indexing, the rate again, and these seconds."""
         if not self.python.exists() or (target["VECTOR_DB"] == "qdrant" and not self.clients.exists()):
             print("Open WebUI's client is left out: make matrix installs it", flush=True)
             return None
@@ -144,7 +157,10 @@ class Vectors:
             raise Failed(f"Open WebUI's client: {done.stderr[-1500:]}")
         took = json.loads(done.stdout)
         rate = took["records"] / took["seconds"]
-        return (rate, took["records"] / (took["seconds"] + self.settle())) if target["VECTOR_DB"] == "qdrant" else rate
+        if target["VECTOR_DB"] != "qdrant":
+            return rate
+        settled = self.settle()
+        return rate, took["records"] / (took["seconds"] + settled), settled
 
     def collections(self, prefix=""):
         """What Qdrant tells of its collections."""
