@@ -62,8 +62,9 @@ func TestConformance(t *testing.T) {
 			ReadBack: func(t testing.TB, target string) pipeline.Source[*pipeline.Vector] {
 				return openReader(t, reader.Config{Store: targets[target].cfg})
 			},
-			Equal: equal,
-			Seeds: 3,
+			Change: pipetest.ChangeVector,
+			Equal:  equal,
+			Seeds:  3,
 		})
 	})
 }
