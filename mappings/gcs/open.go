@@ -3,7 +3,6 @@ package gcs
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"time"
 
@@ -23,8 +22,6 @@ import (
 const (
 	google   = "https://storage.googleapis.com"
 	scope    = storage.ScopeReadWrite
-	idle     = 128              // connections that are kept open
-	silence  = 5 * time.Minute  // of a server, in the middle of an answer or before it
 	tokenTry = 30 * time.Second // for a token
 	attempts = 2                // of one request; the engine retries as well
 )
@@ -77,7 +74,7 @@ func (b *Bucket) probe(ctx context.Context) error {
 
 // connect makes the client that authenticates itself.
 func connect(cfg env.GCSConfig) (*http.Client, error) {
-	opts := &httptransport.Options{BaseRoundTripper: transport(), DisableTelemetry: true}
+	opts := &httptransport.Options{BaseRoundTripper: objects.NewTransport(), DisableTelemetry: true}
 	if cfg.Emulator != "" && cfg.Credentials == "" {
 		opts.DisableAuthentication = true
 	} else {
@@ -99,7 +96,7 @@ func connect(cfg env.GCSConfig) (*http.Client, error) {
 // find finds the credentials; it asks nobody for a token yet.
 func find(cfg env.GCSConfig) (*auth.Credentials, error) {
 	const op = "finding the credentials of Google Cloud Storage"
-	opts := &credentials.DetectOptions{Scopes: []string{scope}, Client: &http.Client{Transport: transport(), Timeout: tokenTry}}
+	opts := &credentials.DetectOptions{Scopes: []string{scope}, Client: &http.Client{Transport: objects.NewTransport(), Timeout: tokenTry}}
 	if cfg.Credentials != "" {
 		// Open WebUI takes nothing but a service account.
 		creds, err := credentials.NewCredentialsFromJSON(credentials.ServiceAccount, []byte(cfg.Credentials.Reveal()), opts)
@@ -113,35 +110,6 @@ func find(cfg env.GCSConfig) (*auth.Credentials, error) {
 		return nil, pipeline.Environment(op, err, "give GOOGLE_APPLICATION_CREDENTIALS_JSON, or run this where Google's default credentials are")
 	}
 	return creds, nil
-}
-
-// transport gives up on a server that is silent for too long.
-func transport() *http.Transport {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.MaxIdleConns, t.MaxIdleConnsPerHost = 2*idle, idle
-	t.ResponseHeaderTimeout = silence
-	dial := t.DialContext
-	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return &patient{c}, nil
-	}
-	return t
-}
-
-// patient is a connection that fails when nothing has moved on it for so long.
-type patient struct{ net.Conn }
-
-func (c *patient) Read(p []byte) (int, error) {
-	_ = c.SetReadDeadline(time.Now().Add(silence))
-	return c.Conn.Read(p)
-}
-
-func (c *patient) Write(p []byte) (int, error) {
-	_ = c.SetDeadline(time.Now().Add(silence)) // who is written to need not answer yet
-	return c.Conn.Write(p)
 }
 
 // Config is what the bucket was opened with.
