@@ -22,6 +22,7 @@ import (
 	"strings"
 
 	layout "outgrow/mappings/files"
+	"outgrow/mappings/fstype"
 	"outgrow/pipeline"
 )
 
@@ -44,11 +45,16 @@ type Config struct {
 	// Stable is the identity that the deployment is known by; "" takes the
 	// inode of the DATA_DIR.
 	Stable string
+	// FileSystem finds the type of the file system; nil means fstype.Of.
+	FileSystem fstype.Detect
 }
 
 // Source reads a DATA_DIR. It is safe for concurrent use.
 type Source struct {
 	cfg Config
+	fs  fstype.Type
+	// folders are those of the units as they were at Open.
+	folders map[string]fs.FileInfo
 }
 
 var (
@@ -65,6 +71,9 @@ var (
 var (
 	ErrNotFolder = errors.New("not a folder")
 	ErrInclude   = errors.New("cannot be included")
+	// ErrFolderGone: a share was unmounted, or the folder was replaced. Its files
+	// have not vanished one by one.
+	ErrFolderGone = errors.New("the folder is not the one that it was when reading began")
 )
 
 // Open looks at the folder. It fails with exit code 3 when it cannot be read,
@@ -96,7 +105,17 @@ func Open(_ context.Context, cfg Config) (*Source, error) {
 			return nil, pipeline.Usage("including "+name, err, "name an entry of the data folder that plan lists as not moved")
 		}
 	}
-	return &Source{cfg: cfg}, nil
+	on, err := cfg.FileSystem.Or()(cfg.Mount)
+	if err != nil {
+		return nil, pipeline.Environment("looking at the file system of the data folder", err, "see that it is mounted")
+	}
+	s := &Source{cfg: cfg, fs: on, folders: map[string]fs.FileInfo{}}
+	for _, name := range s.names() {
+		if info, err := os.Stat(filepath.Join(cfg.Mount, name)); err == nil && info.IsDir() {
+			s.folders[name] = info
+		}
+	}
+	return s, nil
 }
 
 func checkInclude(mount, name string, taken []string) error {
@@ -149,7 +168,8 @@ func (s *Source) names() []string {
 
 // Read yields the part's files. What cannot be moved (a name that is too long
 // or not UTF-8, a file that may not be read, a link that leads elsewhere) is in
-// Refused. A unit that is not there any more has no files.
+// Refused. A unit that was not there at Open has no files; one that was, and is
+// not there any more, is an error.
 func (s *Source) Read(ctx context.Context, part pipeline.Part, after pipeline.Cursor) iter.Seq2[pipeline.Batch[*pipeline.Object], error] {
 	return func(yield func(pipeline.Batch[*pipeline.Object], error) bool) {
 		if after == "" {
@@ -164,11 +184,17 @@ func (s *Source) Read(ctx context.Context, part pipeline.Part, after pipeline.Cu
 			return !stopped
 		}
 		w, err := s.open(part.Unit.Name)
-		if errors.Is(err, fs.ErrNotExist) {
+		if err == nil {
+			defer w.close()
+		}
+		missing := errors.Is(err, fs.ErrNotExist)
+		if err == nil || missing {
+			err = s.same(part.Unit.Name)
+		}
+		if err == nil && missing {
 			return
 		}
 		if err == nil {
-			defer w.close()
 			w.after, w.to = decode(after), decode(part.To)
 			err = w.walk(ctx, func(e entry) (bool, error) {
 				o, refused, err := w.object(ctx, part.Unit, e)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -38,12 +39,13 @@ func (w *walker) object(ctx context.Context, unit pipeline.Unit, e entry) (*pipe
 	// Open outlives the walker: it opens the root itself.
 	s, name, rel := w.s, w.unit, e.rel
 	o.Open = func(context.Context) (io.ReadCloser, error) {
-		w, err := s.open(name)
-		if err != nil {
-			return nil, classify("opening "+o.Name, err)
+		r, err := s.reader(name, rel)
+		if errors.Is(err, fs.ErrNotExist) {
+			if gone := s.same(name); gone != nil {
+				err = gone
+			}
 		}
-		defer w.close()
-		return w.reader(rel)
+		return r, err
 	}
 	if w.s.cfg.Hash {
 		sum, err := Hash(ctx, o)
@@ -109,25 +111,51 @@ func (w *walker) access(rel string, info fs.FileInfo) error {
 	return f.Close()
 }
 
+// same fails when the unit's folder is another one than at Open, or gone.
+func (s *Source) same(unit string) error {
+	was := s.folders[unit]
+	if was == nil {
+		return nil
+	}
+	now, err := os.Stat(filepath.Join(s.cfg.Mount, unit))
+	if err == nil && os.SameFile(was, now) {
+		return nil
+	}
+	return gone("reading "+unit, ErrFolderGone)
+}
+
+// reader opens a file of a unit.
+func (s *Source) reader(unit, rel string) (io.ReadCloser, error) {
+	w, err := s.open(unit)
+	if err != nil {
+		return nil, s.failing("opening "+unit, err)
+	}
+	defer w.close()
+	return w.reader(rel)
+}
+
 // reader opens a file and watches it.
 func (w *walker) reader(rel string) (io.ReadCloser, error) {
 	f, err := openQuietly(w.root, rel)
 	if err != nil {
-		return nil, classify("opening "+w.name(rel), err)
+		return nil, w.s.failing("opening "+w.name(rel), err)
 	}
 	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
+	if err != nil {
+		err = w.s.failing("looking at "+w.name(rel), err)
+	} else if !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s: %w", w.name(rel), ErrChanged)
 	}
 	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
-	return &watched{f: f, size: info.Size(), mtime: info.ModTime()}, nil
+	return &watched{s: w.s, f: f, size: info.Size(), mtime: info.ModTime()}, nil
 }
 
 // watched is a file that must be at its end what it was at its beginning.
 type watched struct {
+	s     *Source
 	f     *os.File
 	size  int64
 	mtime time.Time
@@ -139,14 +167,14 @@ func (r *watched) Read(p []byte) (int, error) {
 	r.read += int64(n)
 	if !errors.Is(err, io.EOF) {
 		if err != nil {
-			err = classify("reading", err)
+			err = r.s.failing("reading", err)
 		}
 		return n, err
 	}
 	info, serr := r.f.Stat()
 	switch {
 	case serr != nil:
-		return n, classify("reading", serr)
+		return n, r.s.failing("reading", serr)
 	case r.read != r.size || info.Size() != r.size || !info.ModTime().Equal(r.mtime):
 		return n, pipeline.Transient(ErrChanged)
 	}
@@ -167,14 +195,42 @@ func Equal(ctx context.Context, u pipeline.Unit, want, got *pipeline.Object) ([]
 	return objects.Equal(true)(ctx, u, want, got)
 }
 
-// classify tells a failing disk or mount from one that may come back.
+// classify tells a file that cannot be read from a mount that is gone for all of
+// them, and may come back.
 func classify(op string, err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EINTR):
+		return pipeline.Transient(fmt.Errorf("%s: %w", op, err))
+	case lost(err):
+		return gone(op, err)
 	}
-	err = fmt.Errorf("%s: %w", op, err)
-	if errors.Is(err, syscall.ESTALE) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.ETIMEDOUT) {
-		return pipeline.Transient(err)
+	return fmt.Errorf("%s: %w", op, err)
+}
+
+// lost reports whether an error is that of a share whose server does not answer:
+// of NFS, SMB or FUSE (ENOTCONN: its program has ended).
+func lost(err error) bool {
+	for _, e := range []syscall.Errno{syscall.ESTALE, syscall.ETIMEDOUT, syscall.ENOTCONN, syscall.ESHUTDOWN, syscall.EHOSTDOWN, syscall.EHOSTUNREACH,
+		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ECONNABORTED} {
+		if errors.Is(err, e) {
+			return true
+		}
 	}
-	return err
+	return false
+}
+
+func gone(op string, err error) error {
+	return pipeline.Transient(pipeline.Environment(op, err, "see that the source's share is mounted and its server answers, then run the same command"))
+}
+
+// failing is classify for the content of a file. On a share that gives up after
+// a while ("soft") a server that does not answer is EIO, which on a disk of this
+// machine is one bad file.
+func (s *Source) failing(op string, err error) error {
+	if errors.Is(err, syscall.EIO) && s.fs.Network() {
+		return gone(op, err)
+	}
+	return classify(op, err)
 }
