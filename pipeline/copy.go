@@ -31,6 +31,8 @@ type Job[T Record] struct {
 	Backoff   Backoff
 	Rate      *Limiter     // of the records written; nil for no limit
 	Log       *slog.Logger // may be nil
+	// Digests remember what was written, for a sync pass; nil for nothing.
+	Digests Digests
 }
 
 // Copy moves the lane: it prepares the units, fixes their parts (or takes them
@@ -77,6 +79,9 @@ func Copy[T Record](ctx context.Context, job Job[T]) error {
 			if err := c.journal.AddLines(ctx, out.Refused, out.Changed); err != nil {
 				return err
 			}
+		}
+		if err := c.left(ctx, out.Refused); err != nil {
+			return err
 		}
 		c.Meter.Step(lane, "")
 	}
@@ -322,11 +327,57 @@ func (c *copier[T]) write(ctx context.Context, b Batch[T], count *Count) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", b.Part.Unit.ID(), err)
 	}
+	if err := c.remember(ctx, b, out); err != nil {
+		return err
+	}
 	count.Read.Add(int64(b.Read))
 	count.Written.Add(int64(out.Written))
 	count.Refused.Add(int64(len(b.Refused) + len(out.Refused)))
 	count.Changed.Add(int64(len(b.Changed) + len(out.Changed)))
 	count.Bytes.Add(b.Bytes)
+	return nil
+}
+
+// remember keeps the digests of a batch that is durable.
+func (c *copier[T]) remember(ctx context.Context, b Batch[T], out Outcome) error {
+	if c.Digests == nil {
+		return nil
+	}
+	keep := make(map[string]Known, len(b.Records))
+	for _, r := range b.Records {
+		sum, err := SumOf(r)
+		if err != nil {
+			return err
+		}
+		keep[r.Key()] = Known{Sum: sum}
+	}
+	for _, l := range out.Refused {
+		keep[l.Key] = Known{Sum: keep[l.Key].Sum, Refused: true}
+	}
+	lines := map[string][]Refusal{}
+	for _, l := range b.Refused {
+		lines[l.Key] = append(lines[l.Key], l)
+	}
+	for key, l := range lines {
+		keep[key] = Known{Sum: sumOfRefusals(l), Refused: true}
+	}
+	return c.Digests.Keep(ctx, b.Part.Unit.ID(), keep)
+}
+
+// left notes the records that left the target at the end of the load.
+func (c *copier[T]) left(ctx context.Context, refused []Refusal) error {
+	if c.Digests == nil {
+		return nil
+	}
+	keys := map[string][]string{}
+	for _, l := range refused {
+		keys[l.Unit] = append(keys[l.Unit], l.Key)
+	}
+	for unit, k := range keys {
+		if err := c.Digests.Refuse(ctx, unit, k); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -123,6 +123,13 @@ type Restarter interface {
 	Restart(ctx context.Context, run Run) (Resumed, error)
 }
 
+// Rebaser is a journal whose run can follow its source to another state of it.
+type Rebaser interface {
+	// Rebase notes that the target holds the source as it is in this state: the
+	// source has not changed since, as Begin tells.
+	Rebase(ctx context.Context, source Identity) error
+}
+
 // Peeker is a journal that tells of its run without beginning one.
 type Peeker interface {
 	// Peek gives the run as it was first begun, nil when there is none.

@@ -15,6 +15,7 @@ nothing was lost.`
 type CLI struct {
 	Plan    planCmd    `cmd:"" help:"Dry run: read everything through every transform, write nothing, say what would go wrong."`
 	Migrate migrateCmd `cmd:"" help:"Copy rows, vectors and files; the same command resumes."`
+	Sync    syncCmd    `cmd:"" help:"Bring a migrated target up to a source that has changed since: only what is new, changed or gone."`
 	Verify  verifyCmd  `cmd:"" help:"Compare every row, every vector and every file byte of both sides."`
 	Status  statusCmd  `cmd:"" help:"Show how far a migration is, what is missing on the target, and the quarantine."`
 	Replay  replayCmd  `cmd:"" help:"Put repaired records from the quarantine into the target."`
@@ -66,6 +67,11 @@ var examples = map[string][]string{
 		"outgrow migrate --from old.env --to new.env --only vectors   # switch the vector store",
 		"outgrow migrate --from old.env --to new.env --only vectors --rate 500   # beside running users",
 		"outgrow migrate --from local.env --to s3.env --only files   # switch the storage provider; PostgreSQL stays",
+	},
+	"sync": {
+		"outgrow sync --from ./data --to scaled.env   # while the app runs, as often as you like",
+		"outgrow sync --from ./data --to scaled.env --stopped   # the last pass, after the app was stopped",
+		"outgrow sync --from ./data --to scaled.env --allow-deletes",
 	},
 	"verify": {"outgrow verify --from ./data --to scaled.env", "outgrow verify --from local.env --to s3.env --only files --deep   # read every byte of the bucket, too", "outgrow verify --from ./data --to scaled.env --json | jq 'select(.event==\"difference\")'"},
 	"status": {"outgrow status --to scaled.env", "outgrow status --to scaled.env --quarantine > refused.jsonl"},

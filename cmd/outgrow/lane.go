@@ -26,7 +26,13 @@ type mover interface {
 	Resume(ctx context.Context) (pipeline.Resumed, error)
 	// Identity is that of the source.
 	Identity(ctx context.Context) (pipeline.Identity, error)
-	Copy(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter) error
+	// Copy moves the lane; digests is where it remembers what it writes for a
+	// sync pass, a folder, "" for nowhere.
+	Copy(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter, digests string) error
+	// Sync brings a target that Copy has filled up to the source once more.
+	Sync(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter, how syncHow) ([]pipeline.UnitSync, error)
+	// Peek gives the run that the journal tells of, nil when there is none.
+	Peek(ctx context.Context) (*pipeline.Run, error)
 	// Release is the very last act, after every lane was copied.
 	Release(ctx context.Context) error
 	Diff(ctx context.Context, meter *pipeline.Meter, report func(pipeline.Difference)) ([]pipeline.UnitDiff, error)
@@ -149,13 +155,18 @@ func (l *lane[T]) begin(ctx context.Context, run pipeline.Run, how func(context.
 	return how(ctx, run)
 }
 
-// Resume needs no source: it takes the lock for the run as it was begun.
-func (l *lane[T]) Resume(ctx context.Context) (pipeline.Resumed, error) {
+// Peek asks the journal.
+func (l *lane[T]) Peek(ctx context.Context) (*pipeline.Run, error) {
 	p, ok := l.journal.(pipeline.Peeker)
 	if !ok {
-		return pipeline.Resumed{}, errors.ErrUnsupported
+		return nil, errors.ErrUnsupported
 	}
-	run, err := p.Peek(ctx)
+	return p.Peek(ctx)
+}
+
+// Resume needs no source: it takes the lock for the run as it was begun.
+func (l *lane[T]) Resume(ctx context.Context) (pipeline.Resumed, error) {
+	run, err := l.Peek(ctx)
 	if err != nil {
 		return pipeline.Resumed{}, err
 	}
@@ -166,22 +177,36 @@ func (l *lane[T]) Resume(ctx context.Context) (pipeline.Resumed, error) {
 	return l.journal.Begin(ctx, *run)
 }
 
-func (l *lane[T]) Copy(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter) error {
+func (l *lane[T]) Copy(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter, dir string) error {
 	if l.inPlace {
-		for _, u := range l.units {
-			c := meter.Unit(u)
-			c.Read.Store(u.Records)
-			c.End()
-			gate.Open(u.ID())
-		}
+		l.stays(gate, meter)
 		return nil
 	}
-	err := pipeline.Copy(ctx, pipeline.Job[T]{Source: l.source, Sink: l.sink, Journal: l.journal, Transforms: l.transforms, Units: l.units,
-		Workers: l.workers, Gate: gate, Meter: meter, Rate: l.rate, Log: l.log})
+	job := pipeline.Job[T]{Source: l.source, Sink: l.sink, Journal: l.journal, Transforms: l.transforms, Units: l.units,
+		Workers: l.workers, Gate: gate, Meter: meter, Rate: l.rate, Log: l.log}
+	if dir != "" {
+		d, err := l.openDigests(ctx, dir)
+		if err != nil {
+			return err
+		}
+		defer d.Close() //nolint:errcheck // what is lost of it is found again
+		job.Digests = d
+	}
+	err := pipeline.Copy(ctx, job)
 	if err == nil && l.own {
 		err = l.journal.Mark(ctx, "complete", time.Now().UTC().Format(time.RFC3339))
 	}
 	return err
+}
+
+// stays counts the units of files that are in place.
+func (l *lane[T]) stays(gate *pipeline.Gate, meter *pipeline.Meter) {
+	for _, u := range l.units {
+		c := meter.Unit(u)
+		c.Read.Store(u.Records)
+		c.End()
+		gate.Open(u.ID())
+	}
 }
 
 func (l *lane[T]) Release(ctx context.Context) error {

@@ -51,6 +51,7 @@ type migration struct {
 	// switched is what became of file.path, nil where it is not switched here.
 	switched *pathsReport
 	misled   misled // the rows of refused files
+	pass     *pass  // of sync, nil for migrate
 }
 
 func (m *migration) run(ctx context.Context) error {
@@ -62,7 +63,7 @@ func (m *migration) run(ctx context.Context) error {
 	if err := m.begin(ctx, findings); err != nil {
 		return err
 	}
-	m.screen("migrate", m.id, m.resumed, findings)
+	m.screen(m.command(), m.id, m.resumed, findings)
 	m.started = true
 	if err := m.copyAll(ctx); err != nil {
 		return err
@@ -70,13 +71,32 @@ func (m *migration) run(ctx context.Context) error {
 	return m.conclude(ctx)
 }
 
+// what is the word for this run.
+func (m *migration) what() string {
+	if m.pass != nil {
+		return "pass"
+	}
+	return "migration"
+}
+
+// command is what the operator has called.
+func (m *migration) command() string {
+	if m.pass != nil {
+		return "sync"
+	}
+	return "migrate"
+}
+
 // begin refuses what the checks refuse, then takes every lane's lock. Nothing
 // but outgrow's own state is written by it.
 func (m *migration) begin(ctx context.Context, findings []pipeline.Finding) error {
 	if refused, _ := judge(findings, m.consent); refused {
-		m.screen("migrate", "", false, findings)
+		m.screen(m.command(), "", false, findings)
 		return &pipeline.Error{Op: "checking before the first write", Err: errors.New("the plan is refused, nothing was written"), Exit: pipeline.ExitUsage,
 			Hint: "mend what is marked \"refuse\" above, then run the same command"}
+	}
+	if m.pass != nil {
+		return m.follow(ctx)
 	}
 	id := make([]byte, 2)
 	_, _ = rand.Read(id)
@@ -136,7 +156,7 @@ func (m *migration) copyAll(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	for _, l := range m.lanes {
 		g.Go(func() error {
-			if err := l.Copy(gctx, gate, m.meter); err != nil {
+			if err := m.move(gctx, l, gate); err != nil {
 				return fmt.Errorf("%s: %w", l.Kind(), err)
 			}
 			return nil
@@ -220,18 +240,7 @@ func (m *migration) ownFiles() string {
 }
 
 func (m *migration) printDone(refused, ledger []pipeline.Tally, waiting map[string]bool, path string) {
-	var rows, vectors, files int64
-	for _, c := range m.meter.Units() {
-		switch c.Unit.Lane {
-		case pipeline.Rows:
-			rows += c.Written.Load()
-		case pipeline.Vectors:
-			vectors += c.Written.Load()
-		case pipeline.Files:
-			files += c.Written.Load()
-		}
-	}
-	m.say("done    %s, %s, %s in %s", plural(rows, "row"), plural(vectors, "vector"), plural(files, "file"), clock(time.Since(m.began)))
+	m.sayDone()
 	for _, t := range ledger {
 		if t.Reason == sink.OwnerKept {
 			m.say("owner   files keep the owner who wrote them, as this user may not give them away (in the ledger): chown them if Open WebUI runs as another")
@@ -249,8 +258,8 @@ func (m *migration) printDone(refused, ledger []pipeline.Tally, waiting map[stri
 	m.sayPaths()
 	m.misled.say(m.app, m.ownFiles())
 	if m.changed {
-		m.say("changed the source was written to since this migration began: a sync pass is needed before the target is equal")
-		m.say("fix     stop Open WebUI, then start over: outgrow migrate %s --replace", m.pairArgs())
+		m.say("changed the source was written to since this %s began: a sync pass is needed before the target is equal", m.what())
+		m.say("fix     stop Open WebUI, then: outgrow sync %s", m.pairArgs())
 	}
 	if len(waiting) > 0 {
 		m.say("fix     look at them: outgrow status %s --quarantine", m.target())
@@ -260,9 +269,34 @@ func (m *migration) printDone(refused, ledger []pipeline.Tally, waiting map[stri
 	m.say("next    outgrow verify %s", m.pairArgs())
 }
 
+// sayDone tells how much was moved.
+func (m *migration) sayDone() {
+	if m.pass != nil {
+		m.sayPass()
+		return
+	}
+	var rows, vectors, files int64
+	for _, c := range m.meter.Units() {
+		switch c.Unit.Lane {
+		case pipeline.Rows:
+			rows += c.Written.Load()
+		case pipeline.Vectors:
+			vectors += c.Written.Load()
+		case pipeline.Files:
+			files += c.Written.Load()
+		}
+	}
+	m.say("done    %s, %s, %s in %s", plural(rows, "row"), plural(vectors, "vector"), plural(files, "file"), clock(time.Since(m.began)))
+}
+
 func (m *migration) save(code int, problem string, complete bool, refused, ledger []pipeline.Tally) (string, error) {
 	return updateReport(m.state, func(r *report) {
 		r.From, r.To = m.describe()
+		if m.pass != nil {
+			r.Sync = &syncReport{Run: m.id, At: m.began.UTC(), Seconds: time.Since(m.began).Seconds(), SourceChanged: m.changed, Complete: complete, Exit: code,
+				Error: problem, Units: m.changedUnits(), Findings: m.all, Quarantine: refused, Ledger: ledger, Paths: m.switched}
+			return
+		}
 		r.Migrate = &migrateReport{Run: m.id, At: m.began.UTC(), Seconds: time.Since(m.began).Seconds(), Resumed: m.resumed, SourceChanged: m.changed,
 			Complete: complete, Exit: code, Error: problem, Units: unitReports(m.meter), Findings: m.all, Quarantine: refused, Ledger: ledger, Paths: m.switched, FileSystems: m.systems}
 	})

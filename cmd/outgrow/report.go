@@ -20,6 +20,7 @@ type report struct {
 	To      string         `json:"to"`
 	Plan    *planReport    `json:"plan,omitempty"`
 	Migrate *migrateReport `json:"migrate,omitempty"`
+	Sync    *syncReport    `json:"sync,omitempty"`
 	Verify  *verifyReport  `json:"verify,omitempty"`
 }
 

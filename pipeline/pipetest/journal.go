@@ -25,6 +25,7 @@ func CheckJournal(t T, open func(t testing.TB, dir string) pipeline.Journal) {
 	t.Run("Begin", s.begins)
 	t.Run("Pair", s.pair)
 	t.Run("SourceChanged", s.sourceChanged)
+	t.Run("Rebase", s.rebase)
 	t.Run("Locked", s.locked)
 	t.Run("Unbegun", s.unbegun)
 	t.Run("Fix", s.fix)

@@ -100,3 +100,39 @@ func (s *journalSuite) quarantine(t T) {
 		t.Errorf("a record that was released and refused again has the lines %+v, %v", lines, err)
 	}
 }
+
+// rebase follows the source to another state.
+func (s *journalSuite) rebase(t T) {
+	dir, ctx := t.TempDir(), limited(t)
+	j := s.just(t, dir)
+	r, ok := j.(pipeline.Rebaser)
+	if !ok {
+		t.Skip("no Rebaser")
+	}
+	if err := r.Rebase(ctx, journalRun.Source); err == nil {
+		t.Errorf("a run that was not begun was rebased")
+	}
+	_, err := j.Begin(ctx, journalRun)
+	must(t, err, "beginning")
+	later := journalRun
+	later.Source.State = "2"
+	begin := func() pipeline.Resumed {
+		t.Helper()
+		must(t, j.Close(), "closing")
+		j = s.just(t, dir)
+		res, err := j.Begin(ctx, later)
+		must(t, err, "beginning")
+		return res
+	}
+	if !begin().SourceChanged || !begin().SourceChanged {
+		t.Errorf("another state is not told of, or only once")
+	}
+	must(t, j.(pipeline.Rebaser).Rebase(ctx, later.Source), "rebasing")
+	if res := begin(); res.SourceChanged || res.Run.Source != later.Source || res.Run.ID != journalRun.ID {
+		t.Errorf("after rebasing: %+v", res)
+	}
+	later.Source.State = "3"
+	if !begin().SourceChanged {
+		t.Errorf("a third state is not told of")
+	}
+}

@@ -65,7 +65,10 @@ type MemoryJournal struct {
 	epoch int64
 }
 
-var _ pipeline.Journal = (*MemoryJournal)(nil)
+var (
+	_ pipeline.Journal = (*MemoryJournal)(nil)
+	_ pipeline.Rebaser = (*MemoryJournal)(nil)
+)
 
 // Begin takes the lock and a new epoch.
 func (j *MemoryJournal) Begin(_ context.Context, run pipeline.Run) (pipeline.Resumed, error) {
@@ -87,6 +90,17 @@ func (j *MemoryJournal) Begin(_ context.Context, run pipeline.Run) (pipeline.Res
 	s.epoch++
 	j.epoch = s.epoch
 	return pipeline.Resumed{Run: s.run, Epoch: s.epoch, Fresh: fresh, SourceChanged: s.changed, Complete: s.marks["complete"] != ""}, nil
+}
+
+// Rebase takes another state of the source for that of the start.
+func (j *MemoryJournal) Rebase(_ context.Context, source pipeline.Identity) error {
+	j.s.mu.Lock()
+	defer j.s.mu.Unlock()
+	if err := j.mine(); err != nil {
+		return err
+	}
+	j.s.run.Source, j.s.changed = source, false
+	return nil
 }
 
 // mine checks the epoch; the caller holds the mutex.

@@ -107,6 +107,8 @@ func (s *Sink) usage(ctx context.Context) (u usage, err error) {
 			known += t.Count
 		}
 	}
-	u.foreign = max(u.rows-known, 0)
+	if u.foreign = max(u.rows-known, 0); marks["synced"] != "" { // the parts' counts tell no more
+		u.foreign = 0
+	}
 	return u, err
 }

@@ -168,6 +168,10 @@ func (s *Sink) expected(ctx context.Context) (n int64, err error) {
 		defer s.mu.Unlock()
 		return s.written, nil
 	}
+	marks, err := s.cfg.Journal.Marked(ctx)
+	if err != nil || marks["synced"] != "" { // the parts' counts tell no more
+		return 0, err
+	}
 	parts, err := s.cfg.Journal.All(ctx)
 	for _, p := range parts {
 		n += p.Written

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"outgrow/pipeline/pipetest"
+)
+
+// sqlite runs statements on a database of the source.
+func (l *lab) sqlite(name string, statements ...string) {
+	l.tb.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(l.from, name))
+	if err != nil {
+		l.tb.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for _, s := range statements {
+		if _, err := db.Exec(s); err != nil {
+			l.tb.Fatalf("%v in: %s", err, s)
+		}
+	}
+}
+
+// live does to the source what a day of users does: of each kind something is
+// new, changed and gone. The database is left as a stopped Open WebUI leaves it.
+func (l *lab) live(n int) {
+	l.tb.Helper()
+	id := fmt.Sprintf("%08x-0000-4000-8000-00000000000%d", n, n%10)
+	l.sqlite("webui.db",
+		fmt.Sprintf(`UPDATE "user" SET name = 'renamed %d', updated_at = updated_at + 1 WHERE id = (SELECT id FROM "user" ORDER BY id LIMIT 1)`, n),
+		"DELETE FROM chat_message WHERE chat_id = (SELECT id FROM chat ORDER BY id LIMIT 1)",
+		"DELETE FROM chat_file WHERE chat_id = (SELECT id FROM chat ORDER BY id LIMIT 1)",
+		"DELETE FROM shared_chat WHERE chat_id = (SELECT id FROM chat ORDER BY id LIMIT 1)",
+		"DELETE FROM chat WHERE id = (SELECT id FROM chat ORDER BY id LIMIT 1)",
+		fmt.Sprintf(`INSERT INTO memory (id, user_id, content, created_at, updated_at) SELECT '%s', user_id, 'new', created_at, updated_at FROM memory LIMIT 1`, id),
+		fmt.Sprintf(`INSERT INTO file (id, user_id, filename, meta, created_at, updated_at, path) SELECT '%s', user_id, 'new.txt', meta, created_at, updated_at, '/app/backend/data/uploads/%s_new.txt' FROM file LIMIT 1`, id, id),
+		"PRAGMA wal_checkpoint(TRUNCATE)")
+	uploads := filepath.Join(l.from, "uploads")
+	if err := os.WriteFile(filepath.Join(uploads, id+"_new.txt"), []byte("new "+id), 0o600); err != nil {
+		l.tb.Fatal(err)
+	}
+	entries, err := os.ReadDir(uploads)
+	if err != nil {
+		l.tb.Fatal(err)
+	}
+	old := filepath.Join(uploads, entries[n%len(entries)].Name())
+	if !strings.HasSuffix(old, "_new.txt") {
+		if err := os.WriteFile(old, []byte(fmt.Sprintf("changed %d", n)), 0o600); err != nil {
+			l.tb.Fatal(err)
+		}
+	}
+	gone := filepath.Join(uploads, entries[(n+3)%len(entries)].Name())
+	if gone != old {
+		if err := os.Remove(gone); err != nil {
+			l.tb.Fatal(err)
+		}
+	}
+	l.sqlite("vector_db/chroma.sqlite3",
+		fmt.Sprintf(`UPDATE embedding_metadata SET string_value = 'changed %d' WHERE key = 'chroma:document' AND id = (SELECT min(id) FROM embedding_metadata WHERE key = 'chroma:document')`, n),
+		"DELETE FROM collections WHERE id = (SELECT id FROM collections ORDER BY id LIMIT 1)")
+}
+
+func (l *lab) sync(more ...string) result {
+	l.tb.Helper()
+	return l.in(l.pair("sync", more...)...)
+}
+
+// A target follows its source: what is new, changed or gone, in every lane, and
+// nothing else is touched.
+func TestSync(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	l.sync().exits(2, "it holds no tables of Open WebUI", "migrate first").nextStep()
+	l.migrate().exits(0)
+	l.live(1)
+	l.in(l.pair("verify")...).exits(4)
+	r := l.sync("--accept", "drift")
+	r.exits(0, "rows/memory", "1 new", "rows/chat_message", "removed", "files/uploads", "vectors/", "next    outgrow verify")
+	l.equal()
+	// Nothing changed since: nothing is written.
+	l.sync().exits(0, "0 new, 0 changed, 0 removed, 0 refused")
+	l.equal()
+	for n := 2; n < 5; n++ {
+		l.live(n)
+		l.sync("--accept", "drift").exits(0)
+		l.equal()
+	}
+	// What the digests tell is forgotten with the folder: the target is asked.
+	for _, lane := range []string{"rows", "vectors", "files"} {
+		if err := os.RemoveAll(filepath.Join(l.dir, "scaled.outgrow", lane, "digests.db")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.live(5)
+	l.sync("--accept", "drift").exits(0)
+	l.equal()
+}
+
+// A pass that would remove much stops before it removes anything.
+func TestSyncRefusesToRemoveMuch(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	l.migrate().exits(0)
+	l.sync().exits(0)
+	messages := ask[int](l, "SELECT count(*) FROM chat_message")
+	l.sqlite("webui.db", "DELETE FROM chat_message WHERE rowid % 2 = 0", "PRAGMA wal_checkpoint(TRUNCATE)")
+	l.sync().exits(2, "rows/chat_message", "--allow-deletes").nextStep()
+	if now := ask[int](l, "SELECT count(*) FROM chat_message"); now != messages {
+		t.Errorf("%d messages of %d are left", now, messages)
+	}
+	l.sync("--allow-deletes").exits(0)
+	l.equal()
+}
+
+// Whatever moment a pass dies at, the same command ends equal.
+func TestKillSync(t *testing.T) {
+	n := 4
+	if os.Getenv("OUTGROW_KILLS") != "" {
+		n = pipetest.Kills(t)
+	}
+	program(t)
+	l := newLab(t, "")
+	l.migrate().exits(0)
+	random := rand.New(rand.NewPCG(rand.Uint64(), 5))
+	l.live(1)
+	began := time.Now()
+	l.wait(l.command(l.pair("sync", "--accept", "drift")...)).exits(0)
+	length, killed := time.Since(began), 0
+	for i := range n {
+		l.live(i + 2)
+		r := l.signalled(l.command(l.pair("sync", "--accept", "drift")...), syscall.SIGKILL, time.Duration(random.Float64()*float64(length)))
+		if r.code == -1 {
+			killed++
+		}
+		l.wait(l.command(l.pair("sync", "--accept", "drift")...)).exits(0)
+		l.equal()
+	}
+	if killed < n/3 {
+		t.Errorf("%d of %d passes were killed", killed, n)
+	}
+}
