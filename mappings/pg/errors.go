@@ -66,8 +66,9 @@ func Classify(op string, err error) error {
 		if hint != "" {
 			e.Exit = pipeline.ExitEnvironment
 		}
-		// Serialization failures, shutdowns, lock and slot shortage pass.
-		if HasCode(err, "40", "57P01", "57P02", "57P03", "53300", "55P03", "08") {
+		// Serialization failures, shutdowns, timeouts of sessions, lock and slot
+		// shortage pass.
+		if HasCode(err, "40", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "53300", "55P03", "08") {
 			e.Err = pipeline.Transient(err)
 		}
 		return e

@@ -25,8 +25,8 @@ type Options struct {
 }
 
 // Open dials the database and proves that it answers. Every connection has
-// synchronous_commit on (an answered COMMIT is durable), no statement timeout,
-// and lz4 for TOAST where the server was built with it. Errors are
+// synchronous_commit on (an answered COMMIT is durable), none of the
+// server's timeouts, and lz4 for TOAST where the server was built with it. Errors are
 // *pipeline.Error and hold no secret.
 func Open(ctx context.Context, url env.Secret, opt Options) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(url.Reveal())
@@ -76,10 +76,20 @@ func Open(ctx context.Context, url env.Secret, opt Options) (*pgxpool.Pool, erro
 	return pool, nil
 }
 
+// MinVersion is the oldest server that is supported, as server_version_num.
+const MinVersion = 140000
+
+// OtherSessions is an expression that counts the sessions of other programs on
+// the database. What kind of session another role's is, an ordinary role is not
+// told.
+const OtherSessions = `(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usesysid IS NOT NULL
+ AND coalesce(backend_type, 'client backend') = 'client backend' AND application_name <> 'outgrow')::int`
+
 const sessionSQL = `SET synchronous_commit = on; SET statement_timeout = 0; SET lock_timeout = 0;
 SET idle_in_transaction_session_timeout = 0; SET client_min_messages = warning; SET datestyle = 'ISO, YMD'; SET timezone = 'UTC'; SET extra_float_digits = 3;
 SELECT set_config('default_toast_compression', 'lz4', false) FROM pg_catalog.pg_settings
- WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)`
+ WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals);
+SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')`
 
 // Where is "host:port/database" of a pool's configuration.
 func Where(cfg *pgxpool.Config) string {

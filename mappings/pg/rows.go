@@ -12,8 +12,20 @@ import (
 	"outgrow/pipeline"
 )
 
-// Reader turns rows of one table, as the server sends them, into canonical
-// pipeline rows: nil, int64, bool or string. JSON is the text as it is stored.
+// Types that Open WebUI's own tables do not have, and tables of others or made by
+// hand may.
+const (
+	smallint    schema.Type = "smallint"
+	float4      schema.Type = "real"
+	float8      schema.Type = "double precision"
+	bytea       schema.Type = "bytea"
+	timestamptz schema.Type = "timestamp with time zone"
+)
+
+// Reader turns rows of one table, as the server sends them, into pipeline rows:
+// nil, int64, bool or string, which is canonical, and where a column has such a
+// type float64 (floating point) and []byte (bytea). JSON is the text as it is
+// stored, a time with a zone is that of UTC, any other type is its text.
 type Reader struct {
 	Table *pipeline.Table
 	types []schema.Type
@@ -61,11 +73,13 @@ func (r *Reader) Select(alias string) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(alias + Ident(name))
 		switch r.types[i] {
-		case schema.Text, schema.Varchar, schema.JSON, schema.Bigint, schema.Integer, schema.Boolean:
+		case schema.Text, schema.Varchar, schema.JSON, schema.Bigint, schema.Integer, schema.Boolean, smallint, bytea:
+			b.WriteString(alias + Ident(name))
+		case timestamptz:
+			b.WriteString("(" + alias + Ident(name) + " AT TIME ZONE 'UTC')::text")
 		default:
-			b.WriteString("::text")
+			b.WriteString(alias + Ident(name) + "::text")
 		}
 	}
 	return b.String()
@@ -92,7 +106,19 @@ func (r *Reader) Row(raw [][]byte) (*pipeline.Row, error) {
 			if ok = len(v) == 1; ok {
 				row.Values[i] = v[0] != 0
 			}
-		case schema.Timestamp:
+		case smallint:
+			if ok = len(v) == 2; ok {
+				row.Values[i] = int64(int16(binary.BigEndian.Uint16(v)))
+			}
+		case float4, float8:
+			f, err := strconv.ParseFloat(string(v), 64)
+			if err != nil {
+				return nil, fmt.Errorf("column %q: %w", r.Table.Columns[i], err)
+			}
+			row.Values[i] = f
+		case bytea:
+			row.Values[i] = append([]byte{}, v...)
+		case schema.Timestamp, timestamptz:
 			row.Values[i] = Micros(string(v))
 		default:
 			row.Values[i] = string(v)

@@ -9,9 +9,6 @@ import (
 	"outgrow/pipeline"
 )
 
-// MinVersion is the oldest server that is supported, as server_version_num.
-const MinVersion = 140000
-
 // Check looks at server, rights and target. It changes nothing. Units are not
 // compared with the target's tables: see [Sink.Columns].
 func (s *Sink) Check(ctx context.Context, _ []pipeline.Unit) ([]pipeline.Finding, error) {
@@ -37,7 +34,7 @@ func (s *Sink) check(ctx context.Context) ([]pipeline.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.Version < MinVersion {
+	if t.Version < pg.MinVersion {
 		add(pipeline.Refuse, "version", "upgrade the server to PostgreSQL 14 or later", "the server is PostgreSQL %d", t.Version/10000)
 	}
 	f, err := s.facts(ctx)

@@ -79,10 +79,7 @@ func (s *Sink) Inspect(ctx context.Context) (Target, error) {
 func (s *Sink) inspect(ctx context.Context) (Target, error) {
 	t := Target{Schema: s.schema, State: Empty}
 	var has bool
-	// What kind of session another role's is, an ordinary role is not told.
-	if err := s.pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
-		(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usesysid IS NOT NULL
-		  AND coalesce(backend_type, 'client backend') = 'client backend' AND application_name <> 'outgrow')::int`,
+	if err := s.pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, EXISTS (SELECT FROM pg_namespace WHERE nspname = $1), `+pg.OtherSessions,
 		s.schema).Scan(&t.Version, &has, &t.Others); err != nil {
 		return t, err
 	}

@@ -48,7 +48,7 @@ type Source struct {
 	layout vectors.PGLayout
 	pool   *pgxpool.Pool
 	table  string
-	shared *snapshot // nil without Config.Snapshot
+	shared *pg.Snapshot // nil without Config.Snapshot
 }
 
 var (
@@ -86,7 +86,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 		return nil, err
 	}
 	if cfg.Snapshot {
-		if s.shared, err = export(ctx, pool); err != nil {
+		if s.shared, err = pg.TakeSnapshot(ctx, pool, pg.SnapshotOptions{}); err != nil {
 			pool.Close()
 			return nil, err
 		}
@@ -113,7 +113,7 @@ func (s *Source) encrypted(ctx context.Context) error {
 // Close ends the connections.
 func (s *Source) Close() error {
 	if s.shared != nil {
-		s.shared.close()
+		s.shared.Close()
 	}
 	s.pool.Close()
 	return nil
@@ -143,7 +143,7 @@ func (s *Source) Units(ctx context.Context) ([]pipeline.Unit, error) {
 
 // Count counts a collection's records.
 func (s *Source) Count(ctx context.Context, u pipeline.Unit) (n int64, err error) {
-	err = s.view(ctx, func(q querier) error {
+	err = s.view(ctx, func(q pg.Querier) error {
 		return q.QueryRow(ctx, "SELECT count(*) FROM "+s.table+" WHERE collection_name = $1", u.Name).Scan(&n)
 	})
 	return n, classify("counting "+u.ID(), err)
@@ -153,7 +153,7 @@ func (s *Source) Count(ctx context.Context, u pipeline.Unit) (n int64, err error
 func (s *Source) Keys(ctx context.Context, u pipeline.Unit) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		stopped := false
-		err := s.view(ctx, func(q querier) error {
+		err := s.view(ctx, func(q pg.Querier) error {
 			rows, err := q.Query(ctx, "SELECT id FROM "+s.table+" WHERE collection_name = $1", u.Name)
 			if err != nil {
 				return err
@@ -185,7 +185,7 @@ func (s *Source) Get(ctx context.Context, u pipeline.Unit, keys []string) (map[s
 		}
 	}
 	out := make(map[string]*pipeline.Vector, len(keys))
-	err := s.view(ctx, func(q querier) error {
+	err := s.view(ctx, func(q pg.Querier) error {
 		return s.rows(ctx, q, u, able, "", func(v *pipeline.Vector) bool { out[v.ID] = v; return true })
 	})
 	return out, classify("reading "+u.ID(), err)

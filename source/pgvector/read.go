@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"outgrow/mappings/pg"
 	"outgrow/pipeline"
 )
 
@@ -72,7 +73,7 @@ func (r *reader) ids(ctx context.Context, at pipeline.Cursor) (ids []string, err
 	}
 	bound(at, ">")
 	bound(part.To, "<=")
-	err = r.view(ctx, func(q querier) error {
+	err = r.view(ctx, func(q pg.Querier) error {
 		rows, err := q.Query(ctx, fmt.Sprintf("%s ORDER BY id LIMIT %d", sql, r.cfg.IDPage), args...)
 		if err != nil {
 			return err
@@ -90,7 +91,7 @@ func (r *reader) page(ctx context.Context, ids []string) (bool, error) {
 		return r.secret(ctx, ids)
 	}
 	stopped := false
-	err := r.view(ctx, func(q querier) error {
+	err := r.view(ctx, func(q pg.Querier) error {
 		return r.rows(ctx, q, r.batch.Part.Unit, ids, " ORDER BY id", func(v *pipeline.Vector) bool {
 			stopped = !r.take(v)
 			return !stopped

@@ -16,7 +16,7 @@ import (
 var binary = pgx.QueryResultFormats{pgx.BinaryFormatCode}
 
 // rows reads the records of some ids of a collection until each gives false.
-func (s *Source) rows(ctx context.Context, q querier, u pipeline.Unit, ids []string, order string, each func(*pipeline.Vector) bool) error {
+func (s *Source) rows(ctx context.Context, q pg.Querier, u pipeline.Unit, ids []string, order string, each func(*pipeline.Vector) bool) error {
 	sql, args := "SELECT id, vector, text, vmetadata FROM ", []any{binary, ids, u.Name}
 	if s.cfg.PG.PGCrypto {
 		sql, args = "SELECT id, vector, pgp_sym_decrypt(text, $3), pgp_sym_decrypt(vmetadata, $3) FROM ", append(args, s.cfg.PG.PGCryptoKey.Reveal())
@@ -115,7 +115,7 @@ type locked struct {
 // halving.
 func (r *reader) decrypt(ctx context.Context, ids []string, found *[]*pipeline.Vector) ([]locked, error) {
 	before := len(*found)
-	err := r.view(ctx, func(q querier) error {
+	err := r.view(ctx, func(q pg.Querier) error {
 		return r.rows(ctx, q, r.batch.Part.Unit, ids, " ORDER BY id", func(v *pipeline.Vector) bool { *found = append(*found, v); return true })
 	})
 	if err == nil || !undecryptable(err) {

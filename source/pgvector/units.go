@@ -58,7 +58,7 @@ func (s *Source) collections(ctx context.Context) (units []pipeline.Unit, err er
 	if find {
 		column = fmt.Sprintf("(SELECT coalesce(max(%s), 0) FROM (SELECT vector FROM %s s WHERE s.collection_name = c.collection_name LIMIT %d) s)", used(s.layout), s.table, sample)
 	}
-	err = s.view(ctx, func(q querier) error {
+	err = s.view(ctx, func(q pg.Querier) error {
 		if units, err = listed(ctx, q, "SELECT collection_name, n, "+column+" FROM (SELECT collection_name, count(*) AS n FROM "+s.table+` GROUP BY collection_name) c ORDER BY collection_name COLLATE "C"`); err != nil || !find {
 			return err
 		}
@@ -86,7 +86,7 @@ func (s *Source) collections(ctx context.Context) (units []pipeline.Unit, err er
 
 // longest makes the Dim of units, the last element used in a few vectors, that
 // of all their vectors. Where it is the whole column already, no vector is read.
-func (s *Source) longest(ctx context.Context, q querier, units []pipeline.Unit) error {
+func (s *Source) longest(ctx context.Context, q pg.Querier, units []pipeline.Unit) error {
 	at, names := map[string]int{}, []string(nil)
 	for i, u := range units {
 		if Dimension(u.Dim, s.layout.MaxLength) < s.layout.MaxLength {
@@ -104,7 +104,7 @@ func (s *Source) longest(ctx context.Context, q querier, units []pipeline.Unit) 
 }
 
 // listed reads units from names, counts and dimensions.
-func listed(ctx context.Context, q querier, sql string, args ...any) ([]pipeline.Unit, error) {
+func listed(ctx context.Context, q pg.Querier, sql string, args ...any) ([]pipeline.Unit, error) {
 	rows, err := q.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
@@ -125,7 +125,7 @@ func (s *Source) Split(ctx context.Context, u pipeline.Unit, n int) ([]pipeline.
 	}
 	var ids []string
 	if n > 1 {
-		err := s.view(ctx, func(q querier) error {
+		err := s.view(ctx, func(q pg.Querier) error {
 			return q.QueryRow(ctx, "SELECT percentile_disc($2::float8[]) WITHIN GROUP (ORDER BY id) FROM "+s.table+" WHERE collection_name = $1", u.Name, at).Scan(&ids)
 		})
 		if err != nil {
@@ -152,7 +152,7 @@ func (s *Source) Identity(ctx context.Context) (pipeline.Identity, error) {
 		return pipeline.Identity{}, err
 	}
 	id := pipeline.Identity{Stable: "pgvector " + stable}
-	err = s.view(ctx, func(q querier) error {
+	err = s.view(ctx, func(q pg.Querier) error {
 		return q.QueryRow(ctx, "SELECT count(*)::text || ' records, transactions ' || coalesce(sum(xmin::text::bigint), 0)::text FROM "+s.table).Scan(&id.State)
 	})
 	return id, classify("looking at the source's state", err)
