@@ -3,14 +3,17 @@ package main
 import (
 	"context"
 
+	"outgrow/mappings/azure"
 	"outgrow/mappings/env"
 	"outgrow/mappings/gcs"
 	"outgrow/mappings/s3"
 	sinkobjects "outgrow/sink/objects"
 	sourceobjects "outgrow/source/objects"
 
+	azuresink "outgrow/sink/azure"
 	gcssink "outgrow/sink/gcs"
 	s3sink "outgrow/sink/s3"
+	azuresource "outgrow/source/azure"
 	gcssource "outgrow/source/gcs"
 	s3source "outgrow/source/s3"
 )
@@ -60,3 +63,14 @@ func gcsSink(ctx context.Context, s fileSide) (objectSink, error) {
 
 func gcsDescribe(f env.Files) string    { return gcs.Describe(f.GCS) }
 func gcsFingerprint(f env.Files) string { return gcs.Fingerprint(f.GCS) }
+
+func azureSource(ctx context.Context, s fileSide) (fileReader, error) {
+	return reader(azuresource.Open(ctx, s.files.Azure, s.reading()))
+}
+
+func azureSink(ctx context.Context, s fileSide) (objectSink, error) {
+	return writer(azuresink.Open(ctx, s.files.Azure, s.writing()))
+}
+
+func azureDescribe(f env.Files) string    { return azure.Describe(f.Azure) }
+func azureFingerprint(f env.Files) string { return azure.Fingerprint(f.Azure) }

@@ -63,6 +63,12 @@ func fileStores() []fileStore {
 			kind: env.GCS, source: gcsSource, sink: gcsSink, describe: gcsDescribe, fingerprint: gcsFingerprint, bucket: "GCS_BUCKET_NAME", flat: true,
 			place: func(f env.Files) filePlace { return filePlace{f.GCS.Emulator, f.GCS.Bucket, ""} },
 		},
+		{
+			kind: env.Azure, source: azureSource, sink: azureSink, describe: azureDescribe, fingerprint: azureFingerprint, bucket: "AZURE_STORAGE_CONTAINER_NAME", flat: true,
+			place: func(f env.Files) filePlace {
+				return filePlace{strings.ToLower(f.Azure.ServiceURL()), f.Azure.Container, ""}
+			},
+		},
 	}
 }
 

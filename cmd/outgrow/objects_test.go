@@ -40,6 +40,12 @@ var providers = map[string]func(testing.TB) (vars map[string]string, path string
 		bucket := s.Bucket(tb)
 		return map[string]string{"STORAGE_PROVIDER": "gcs", "GCS_BUCKET_NAME": bucket, "STORAGE_EMULATOR_HOST": s.Endpoint}, "gs://" + bucket + "/"
 	},
+	"azure": func(tb testing.TB) (map[string]string, string) {
+		s := servers.Azure(tb)
+		container := s.Container(tb)
+		return map[string]string{"STORAGE_PROVIDER": "azure", "AZURE_STORAGE_ENDPOINT": s.Endpoint, "AZURE_STORAGE_CONTAINER_NAME": container, "AZURE_STORAGE_KEY": s.Key},
+			s.Endpoint + "/" + container + "/"
+	},
 }
 
 // deployment is what the lab's target says.
