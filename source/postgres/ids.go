@@ -10,31 +10,45 @@ import (
 // IDs lists the column id of a table, in no particular order; NULL ids are left
 // out, and a table that is not there has none.
 func (s *Source) IDs(ctx context.Context, table string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		found := s.tables[table]
-		if found == nil {
-			return
-		}
-		if _, ok := found.Column("id"); !ok {
-			return
-		}
+	if !s.has(table, "id") {
+		return func(func(string, error) bool) {}
+	}
+	return each(ctx, s, "listing the ids of "+table, "SELECT id::text FROM "+s.t(table)+" WHERE id IS NOT NULL", func(scan scanner) (id string, keep bool, err error) {
+		err = scan(&id)
+		return id, true, err
+	})
+}
+
+type scanner func(into ...any) error
+
+// each yields what take makes of the rows of a query.
+func each[T any](ctx context.Context, s *Source, op, sql string, take func(scanner) (v T, keep bool, err error), args ...any) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		rows, err := s.pool.Query(ctx, "SELECT id::text FROM "+pg.Ident(s.schema, table)+" WHERE id IS NOT NULL")
-		if err != nil {
-			yield("", pg.Classify("listing the ids of "+table, err))
-			return
-		}
-		defer func() { cancel(); rows.Close() }()
-		for rows.Next() {
-			var id string
-			err := rows.Scan(&id)
-			if !yield(id, pg.Classify("listing the ids of "+table, err)) || err != nil {
-				return
+		over := false
+		err := s.view(ctx, func(q pg.Querier) error {
+			rows, err := q.Query(ctx, sql, args...)
+			if err != nil {
+				return err
 			}
-		}
-		if err := rows.Err(); err != nil {
-			yield("", pg.Classify("listing the ids of "+table, err))
+			defer rows.Close()
+			for rows.Next() {
+				v, keep, err := take(rows.Scan)
+				if err != nil {
+					return err
+				}
+				if keep && !yield(v, nil) {
+					over = true
+					cancel() // must not read the rest
+					return nil
+				}
+			}
+			return rows.Err()
+		})
+		if err != nil && !over {
+			var none T
+			yield(none, pg.Classify(op, err))
 		}
 	}
 }

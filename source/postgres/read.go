@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -16,79 +15,175 @@ import (
 
 // A cursor is the JSON array of a row's primary key, each value as text.
 
-// Read yields a part in the order of its primary key. All of it is seen as it
-// was when Read began.
+// Read yields a part in the order of its primary key, text by its bytes. All of
+// it is seen as it was when Read began, or when the snapshot was taken.
 func (s *Source) Read(ctx context.Context, part pipeline.Part, after pipeline.Cursor) iter.Seq2[pipeline.Batch[*pipeline.Row], error] {
 	return func(yield func(pipeline.Batch[*pipeline.Row], error) bool) {
-		if err := s.read(ctx, part, after, yield); err != nil {
+		if after == "" {
+			after = part.From
+		}
+		r := &reading{limits: s.cfg.Limits, batch: pipeline.Batch[*pipeline.Row]{Part: part, Prev: after}, yield: yield}
+		if err := s.read(ctx, r); err != nil {
 			yield(pipeline.Batch[*pipeline.Row]{}, pg.Classify("reading "+part.Unit.ID(), err))
 		}
 	}
 }
 
+// reading is one part being read.
+type reading struct {
+	*table
+	limits pipeline.Limits
+	batch  pipeline.Batch[*pipeline.Row] // being filled
+	last   []string                      // key of its last row
+	yield  func(pipeline.Batch[*pipeline.Row], error) bool
+	over   bool // yield has said no
+}
+
 // read returns nil once yield has said no.
-func (s *Source) read(ctx context.Context, part pipeline.Part, after pipeline.Cursor, yield func(pipeline.Batch[*pipeline.Row], error) bool) error {
-	t, err := s.open(part.Unit)
-	if err != nil {
+func (s *Source) read(ctx context.Context, r *reading) (err error) {
+	if r.table, err = s.open(ctx, r.batch.Part.Unit); err != nil {
 		return err
 	}
-	if after == "" {
-		after = part.From
-	}
-	sql := "SELECT " + t.reader.Select("") + " FROM " + t.name
-	var where []string
-	args := []any{t.reader.Formats()}
-	for _, bound := range []struct {
-		op string
-		at pipeline.Cursor
-	}{{">", after}, {"<=", part.To}} {
-		if bound.at == "" {
-			continue
-		}
-		expr, values, err := t.bound(bound.at, len(args))
-		if err != nil {
-			return err
-		}
-		where, args = append(where, "("+t.keyList("")+") "+bound.op+" "+expr), append(args, values...)
-	}
-	if where != nil {
-		sql += " WHERE " + strings.Join(where, " AND ")
+	where, args, err := r.bounds()
+	if err != nil {
+		return err
 	}
 	// Stopping early must not read the rest of the table: it ends the connection.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly, IsoLevel: pgx.RepeatableRead})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback(ctx) }()
-	// The primary key's index gives the order; sorting wide rows would spill.
-	if _, err := tx.Exec(ctx, "SET LOCAL enable_sort = off"); err != nil {
-		return err
-	}
-	rows, err := tx.Query(ctx, sql+" ORDER BY "+t.keyList(""), args...)
-	if err != nil {
-		return err
-	}
-	done := false
-	defer func() {
-		if !done {
-			cancel()
+	err = s.transaction(ctx, func(tx pgx.Tx) error {
+		if r.direct {
+			return r.inOrder(ctx, cancel, tx, where, args)
 		}
-		rows.Close()
-	}()
-	batch := pipeline.Batch[*pipeline.Row]{Part: part, Prev: after}
+		return r.byKeys(ctx, cancel, tx, where, args)
+	})
+	if err == nil && !r.over && len(r.batch.Records) > 0 {
+		r.emit()
+	}
+	return err
+}
+
+// bounds is the condition of what the part has behind the cursor.
+func (r *reading) bounds() (where string, args []any, err error) {
+	for _, b := range []struct {
+		op string
+		at pipeline.Cursor
+	}{{">", r.batch.Prev}, {"<=", r.batch.Part.To}} {
+		if b.at == "" {
+			continue
+		}
+		var key []string
+		if err := json.Unmarshal([]byte(b.at), &key); err != nil || len(key) != len(r.order) {
+			return "", nil, fmt.Errorf("the cursor %q is not of this table", b.at)
+		}
+		words := make([]string, len(key))
+		for i, v := range key {
+			args = append(args, v)
+			words[i] = fmt.Sprintf("$%d::text::%s", len(args), r.order[i].cast())
+		}
+		if where == "" {
+			where = " WHERE "
+		} else {
+			where += " AND "
+		}
+		where += "(" + r.orderBy("") + ") " + b.op + " (" + strings.Join(words, ", ") + ")"
+	}
+	return where, args, nil
+}
+
+// inOrder reads the rows with one query.
+func (r *reading) inOrder(ctx context.Context, cancel context.CancelFunc, tx pgx.Tx, where string, args []any) error {
+	if !r.sorts {
+		// The primary key's index gives the order; sorting wide rows would spill.
+		if _, err := tx.Exec(ctx, "SET LOCAL enable_sort = off"); err != nil {
+			return err
+		}
+	}
+	return r.query(ctx, cancel, tx, "SELECT "+r.reader.Select("")+", "+r.texts("")+" FROM "+r.name+where+" ORDER BY "+r.orderBy(""), args)
+}
+
+// byKeys lets the server sort the keys alone, and reads the rows of one page of
+// them after the other.
+func (r *reading) byKeys(ctx context.Context, cancel context.CancelFunc, tx pgx.Tx, where string, args []any) error {
+	// All keys are wanted, not the first ones soon.
+	if _, err := tx.Exec(ctx, `SET LOCAL cursor_tuple_fraction = 1;
+		SELECT set_config('work_mem', '32MB', true) WHERE pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('32MB')`); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "DECLARE keys NO SCROLL CURSOR FOR SELECT "+r.texts("")+" FROM "+r.name+where+" ORDER BY "+r.orderBy(""), args...); err != nil {
+		return err
+	}
+	// A page must not be found by reading the whole table.
+	if _, err := tx.Exec(ctx, "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"); err != nil {
+		return err
+	}
+	arrays, names, same := make([]string, len(r.order)), make([]string, len(r.order)), make([]string, len(r.order))
+	for i, o := range r.order {
+		names[i] = fmt.Sprintf("k%d", i)
+		arrays[i] = fmt.Sprintf("$%d::text[]::%s[]", i+1, o.cast())
+		same[i] = "t." + pg.Ident(o.Name) + " = k." + names[i]
+	}
+	sql := "SELECT " + r.reader.Select("t") + ", " + r.texts("t.") + " FROM unnest(" + strings.Join(arrays, ", ") + ") WITH ORDINALITY AS k(" + strings.Join(names, ", ") +
+		", n) JOIN " + r.name + " t ON " + strings.Join(same, " AND ") + " ORDER BY k.n"
+	for {
+		keys, n, err := r.page(ctx, tx)
+		if err != nil || n == 0 {
+			return err
+		}
+		if err := r.query(ctx, cancel, tx, sql, keys); err != nil || r.over {
+			return err
+		}
+		if n < chunk {
+			return nil
+		}
+	}
+}
+
+// page fetches the next keys, column by column.
+func (r *reading) page(ctx context.Context, tx pgx.Tx) (columns []any, n int, err error) {
+	rows, err := tx.Query(ctx, fmt.Sprintf("FETCH %d FROM keys", chunk), pgx.QueryExecModeExec)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	lists := make([][]string, len(r.order))
 	for rows.Next() {
-		row, err := t.reader.Row(rows.RawValues())
+		for i, v := range rows.RawValues() {
+			lists[i] = append(lists[i], string(v))
+		}
+		n++
+	}
+	for _, l := range lists {
+		columns = append(columns, l)
+	}
+	return columns, n, rows.Err()
+}
+
+// query takes the rows of a query, whose last columns are the key's texts, into
+// batches.
+func (r *reading) query(ctx context.Context, cancel context.CancelFunc, tx pgx.Tx, sql string, args []any) error {
+	rows, err := tx.Query(ctx, sql, append([]any{r.reader.Formats()}, args...)...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		raw := rows.RawValues()
+		row, err := r.reader.Row(raw)
 		if err != nil {
 			return err
 		}
-		batch.Records = append(batch.Records, row)
-		batch.Bytes += int64(row.Size())
-		if len(batch.Records) < s.cfg.Limits.Records && batch.Bytes < s.cfg.Limits.Bytes {
+		r.last = r.last[:0]
+		for _, k := range raw[len(r.reader.Table.Columns):] {
+			r.last = append(r.last, string(k))
+		}
+		r.batch.Records = append(r.batch.Records, row)
+		r.batch.Bytes += int64(row.Size())
+		if len(r.batch.Records) < r.limits.Records && r.batch.Bytes < r.limits.Bytes {
 			continue
 		}
-		if !s.emit(t, &batch, yield) {
+		if r.emit(); r.over {
+			cancel()
 			return nil
 		}
 		// The rest of the rows may be in memory already.
@@ -96,86 +191,14 @@ func (s *Source) read(ctx context.Context, part pipeline.Part, after pipeline.Cu
 			return context.Cause(ctx)
 		}
 	}
-	done = true
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	if len(batch.Records) > 0 {
-		s.emit(t, &batch, yield)
-	}
-	return nil
+	return rows.Err()
 }
 
 // emit yields the batch and begins the next one.
-func (s *Source) emit(t *table, b *pipeline.Batch[*pipeline.Row], yield func(pipeline.Batch[*pipeline.Row], error) bool) bool {
-	b.Next, b.Read = t.cursor(b.Records[len(b.Records)-1]), len(b.Records)
-	if !yield(*b, nil) {
-		return false
-	}
-	*b = pipeline.Batch[*pipeline.Row]{Part: b.Part, Prev: b.Next, Records: make([]*pipeline.Row, 0, len(b.Records))}
-	return true
-}
-
-func (t *table) cursor(r *pipeline.Row) pipeline.Cursor {
-	key := make([]string, len(t.keys))
-	for i, k := range r.Table.Key {
-		key[i] = fmt.Sprint(r.Values[k])
-	}
-	body, _ := json.Marshal(key) // text from PostgreSQL is UTF-8
-	return pipeline.Cursor(body)
-}
-
-// bound is the row value of a cursor, with parameters numbered from n.
-func (t *table) bound(c pipeline.Cursor, n int) (string, []any, error) {
-	var key []string
-	if err := json.Unmarshal([]byte(c), &key); err != nil || len(key) != len(t.keys) {
-		return "", nil, fmt.Errorf("the cursor %q is not of this table", c)
-	}
-	exprs, args := make([]string, len(key)), make([]any, len(key))
-	for i, v := range key {
-		exprs[i], args[i] = fmt.Sprintf("$%d::text::%s", n+i, cast(t.keys[i])), v
-	}
-	return "(" + strings.Join(exprs, ", ") + ")", args, nil
-}
-
-// Split cuts a table into up to n parts of about the same number of rows, by
-// keys from a sample of its pages.
-func (s *Source) Split(ctx context.Context, unit pipeline.Unit, n int) ([]pipeline.Part, error) {
-	t, err := s.open(unit)
-	if err != nil {
-		return nil, err
-	}
-	parts := []pipeline.Part{{Unit: unit}}
-	if n <= 1 {
-		return parts, nil
-	}
-	percent := 100.0
-	if want := float64(n) * 400; unit.Records > 0 && want < float64(unit.Records) {
-		percent = max(0.01, 100*want/float64(unit.Records))
-	}
-	exprs := make([]string, len(t.keys))
-	for i, c := range t.keys {
-		exprs[i] = pg.Ident(c.Name) + "::text"
-	}
-	rows, err := s.pool.Query(ctx, fmt.Sprintf("SELECT json_build_array(%s)::text FROM %s TABLESAMPLE SYSTEM (%g) ORDER BY %s",
-		strings.Join(exprs, ", "), t.name, percent, t.keyList("")))
-	if err != nil {
-		return nil, pg.Classify("cutting "+unit.ID(), err)
-	}
-	keys, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, pg.Classify("cutting "+unit.ID(), err)
-	}
-	for i := 1; i < n && len(keys) >= 2*n; i++ {
-		// PostgreSQL spells the array its own way; a cursor has one spelling.
-		var key []string
-		if err := json.Unmarshal([]byte(keys[i*len(keys)/n]), &key); err != nil {
-			return nil, err
-		}
-		body, _ := json.Marshal(key)
-		last := &parts[len(parts)-1]
-		last.To = pipeline.Cursor(body)
-		parts = append(parts, pipeline.Part{Unit: unit, N: len(parts), From: last.To})
-	}
-	return slices.Clip(parts), nil
+func (r *reading) emit() {
+	b := r.batch
+	body, _ := json.Marshal(r.last) // text from PostgreSQL is UTF-8
+	b.Next, b.Read = pipeline.Cursor(body), len(b.Records)
+	r.batch = pipeline.Batch[*pipeline.Row]{Part: b.Part, Prev: b.Next}
+	r.over = !r.yield(b, nil)
 }

@@ -5,29 +5,19 @@ import (
 	"iter"
 	"regexp"
 	"strings"
-	"time"
+
+	"outgrow/mappings/inspect"
 )
 
-// FileRow is what the files lane needs of a row of table file.
-type FileRow struct {
-	ID, Path, Filename, Hash string
-	HasPath                  bool  // false when path is NULL or empty: the file is text without a file
-	Size                     int64 // meta.size in bytes, -1 when it is not there
-	// Collection is the one that its chunks went to last (meta.collection_name),
-	// "" when it was never embedded.
-	Collection string
-	Created    time.Time
-}
-
 // FileRows lists table file; nothing where there is no such table.
-func (s *Source) FileRows(ctx context.Context) iter.Seq2[FileRow, error] {
-	return func(yield func(FileRow, error) bool) {
+func (s *Source) FileRows(ctx context.Context) iter.Seq2[inspect.FileRow, error] {
+	return func(yield func(inspect.FileRow, error) bool) {
 		if s.table("file") == nil {
 			return
 		}
 		t, err := s.readable("file")
 		if err != nil {
-			yield(FileRow{}, err)
+			yield(inspect.FileRow{}, err)
 			return
 		}
 		columns := []string{}
@@ -47,16 +37,16 @@ func (s *Source) FileRows(ctx context.Context) iter.Seq2[FileRow, error] {
 		}
 		for v, err := range s.scan(ctx, t, "+id, "+strings.Join(append(columns, size, collection, created), ", "), "") {
 			if err != nil {
-				yield(FileRow{}, err)
+				yield(inspect.FileRow{}, err)
 				return
 			}
-			r := FileRow{ID: asText(v[0]), Path: asText(v[1]), Filename: asText(v[2]), Hash: asText(v[3]), Size: -1, Collection: asText(v[5])}
+			r := inspect.FileRow{ID: asText(v[0]), Path: asText(v[1]), Filename: asText(v[2]), Hash: asText(v[3]), Size: -1, Collection: asText(v[5])}
 			r.HasPath = r.Path != ""
 			if n, ok := v[4].(int64); ok {
 				r.Size = n
 			}
 			if n, ok := v[6].(int64); ok && n > 0 {
-				r.Created = moment(n)
+				r.Created = inspect.Moment(n)
 			}
 			if !yield(r, nil) {
 				return

@@ -7,46 +7,17 @@ import (
 	"math"
 	"time"
 
+	"outgrow/mappings/inspect"
 	"outgrow/pipeline"
 )
 
 // Inspection is what plan tells about the database.
 type Inspection struct {
-	Head  string
+	inspect.Facts
 	Mode  Mode
 	Size  int64 // bytes of webui.db
 	WAL   int64 // bytes of its -wal
 	Wrote time.Time
-	// Newest has, by table, the newest time its rows tell of: chat,
-	// chat_message, user (last seen), message, file, knowledge, note.
-	Newest map[string]time.Time
-	// Unprocessed counts files by status, pending and processing.
-	Unprocessed map[string]int64
-	// Unfinished counts chat messages that are not done.
-	Unfinished int64
-	// Orphans are rows whose parent is missing. Those that become orphans
-	// because their parent is one are not counted.
-	Orphans []Orphans
-	// Secrets counts values encrypted with a key derived from
-	// WEBUI_SECRET_KEY: oauth_session, tool_server, mfa, app.
-	Secrets map[string]int64
-	// External are the knowledge bases whose documents are elsewhere.
-	External []string
-	// Notes are checks that could not be made.
-	Notes []string
-}
-
-// Orphans counts the rows of a table whose foreign key names a missing row.
-type Orphans struct {
-	Table, Parent string
-	Rows          int64
-}
-
-// newest names the column that tells when something last happened, by table.
-// Units differ (seconds, nanoseconds); the magnitude tells which.
-var newest = [][2]string{
-	{"chat", "updated_at"}, {"chat_message", "created_at"}, {"user", "last_active_at"}, {"message", "created_at"},
-	{"file", "created_at"}, {"knowledge", "updated_at"}, {"note", "updated_at"},
 }
 
 // Inspect reads what plan needs to know: columns of some tables, without the
@@ -55,8 +26,8 @@ var newest = [][2]string{
 func (s *Source) Inspect(ctx context.Context) (Inspection, error) {
 	in := Inspection{
 		Mode: s.mode, Size: s.first.size, WAL: s.first.walSize,
-		Wrote:  time.Unix(0, max(s.first.mtime, s.first.walMtime)),
-		Newest: map[string]time.Time{}, Unprocessed: map[string]int64{}, Secrets: map[string]int64{},
+		Wrote: time.Unix(0, max(s.first.mtime, s.first.walMtime)),
+		Facts: inspect.Facts{Newest: map[string]time.Time{}, Unprocessed: map[string]int64{}, Secrets: map[string]int64{}},
 	}
 	var err error
 	if in.Head, err = s.head(ctx); err != nil {
@@ -71,37 +42,23 @@ func (s *Source) Inspect(ctx context.Context) (Inspection, error) {
 }
 
 func (s *Source) times(ctx context.Context, in *Inspection) error {
-	for _, n := range newest {
-		t := s.table(n[0])
-		if t == nil || !t.has(n[1]) {
+	for _, n := range inspect.Clocks() {
+		t := s.table(n.Table)
+		if t == nil || !t.has(n.Column) {
 			continue
 		}
 		// Text sorts after every number, so it must not take part; with an
 		// index on the column only its end is looked at.
 		stamp, err := s.number(ctx, fmt.Sprintf(`SELECT ifnull((SELECT %[1]s FROM %[2]s WHERE %[1]s <= %[3]d AND typeof(%[1]s) = 'integer' ORDER BY %[1]s DESC LIMIT 1), 0)`,
-			ident(n[1]), ident(n[0]), int64(math.MaxInt64)))
+			ident(n.Column), ident(n.Table), int64(math.MaxInt64)))
 		if err != nil {
 			return err
 		}
 		if stamp > 0 {
-			in.Newest[n[0]] = moment(stamp)
+			in.Newest[n.Table] = inspect.Moment(stamp)
 		}
 	}
 	return nil
-}
-
-// moment understands an epoch in seconds, milliseconds, microseconds or
-// nanoseconds by its magnitude.
-func moment(n int64) time.Time {
-	switch {
-	case n >= 1e17:
-		return time.Unix(0, n)
-	case n >= 1e14:
-		return time.UnixMicro(n)
-	case n >= 1e11:
-		return time.UnixMilli(n)
-	}
-	return time.Unix(n, 0)
 }
 
 // jsonText reads a string out of a JSON column, NULL where it is not JSON.
@@ -142,7 +99,7 @@ func (s *Source) orphans(ctx context.Context, in *Inspection) error {
 		sql := `SELECT parent, count(DISTINCT rowid) FROM pragma_foreign_key_check(` + literal(t.Name) + `) GROUP BY 1 ORDER BY 1`
 		err := s.each(ctx, sql, func(v []any) error {
 			n, _ := v[1].(int64)
-			in.Orphans = append(in.Orphans, Orphans{t.Name, asText(v[0]), n})
+			in.Orphans = append(in.Orphans, inspect.Orphans{Table: t.Name, Parent: asText(v[0]), Rows: n})
 			return nil
 		})
 		if err == nil {

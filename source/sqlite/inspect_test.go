@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"outgrow/mappings/inspect"
 	"outgrow/pipeline"
 	"outgrow/testdata/servers"
 )
@@ -43,7 +44,7 @@ func TestInspect(t *testing.T) {
 		{"newest", in.Newest, map[string]time.Time{"chat": at(1700000500, 0), "message": at(1700000000, 123456789), "chat_message": at(1700000001, 0), "user": at(1700000100, 0)}},
 		{"unprocessed", in.Unprocessed, map[string]int64{"pending": 1, "processing": 1}},
 		{"unfinished", in.Unfinished, int64(2)},
-		{"orphans", in.Orphans, []Orphans{{"chat_message", "chat", 2}}},
+		{"orphans", in.Orphans, []inspect.Orphans{{Table: "chat_message", Parent: "chat", Rows: 2}}},
 		{"secrets", in.Secrets, map[string]int64{"oauth_session": 1, "tool_server": 1, "mfa": 1}},
 		{"external", in.External, []string{"k1"}},
 	} {
@@ -54,14 +55,14 @@ func TestInspect(t *testing.T) {
 	if in.Size == 0 || time.Since(in.Wrote) > time.Minute {
 		t.Errorf("%d bytes, written %v", in.Size, in.Wrote)
 	}
-	var files []FileRow
+	var files []inspect.FileRow
 	for r, err := range s.FileRows(ctx) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		files = append(files, r)
 	}
-	if want := []FileRow{{ID: "f1", Path: "/app/f1_a.txt", Filename: "a.txt", HasPath: true, Size: 12}, {ID: "f2", Filename: "b", Size: -1}, {ID: "f3", Size: -1},
+	if want := []inspect.FileRow{{ID: "f1", Path: "/app/f1_a.txt", Filename: "a.txt", HasPath: true, Size: 12}, {ID: "f2", Filename: "b", Size: -1}, {ID: "f3", Size: -1},
 		{ID: "f4", Path: "x", Filename: "y", HasPath: true, Size: -1}, {ID: "f5", Path: "x", Filename: "y", HasPath: true, Size: -1}}; !reflect.DeepEqual(files, want) {
 		t.Errorf("files %+v", files)
 	}
