@@ -86,7 +86,7 @@ func (r *reading) bounds() (where string, args []any, err error) {
 		} else {
 			where += " AND "
 		}
-		where += "(" + r.orderBy("") + ") " + b.op + " (" + strings.Join(words, ", ") + ")"
+		where += "(" + r.orderBy("t.") + ") " + b.op + " (" + strings.Join(words, ", ") + ")"
 	}
 	return where, args, nil
 }
@@ -99,7 +99,7 @@ func (r *reading) inOrder(ctx context.Context, cancel context.CancelFunc, tx pgx
 			return err
 		}
 	}
-	return r.query(ctx, cancel, tx, "SELECT "+r.reader.Select("")+", "+r.texts("")+" FROM "+r.name+where+" ORDER BY "+r.orderBy(""), args)
+	return r.query(ctx, cancel, tx, "SELECT "+r.reader.Select("t")+", "+r.texts("t.")+" FROM "+r.name+" t"+where+" ORDER BY "+r.orderBy("t."), args)
 }
 
 // byKeys lets the server sort the keys alone, and reads the rows of one page of
@@ -110,7 +110,7 @@ func (r *reading) byKeys(ctx context.Context, cancel context.CancelFunc, tx pgx.
 		SELECT set_config('work_mem', '32MB', true) WHERE pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('32MB')`); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, "DECLARE keys NO SCROLL CURSOR FOR SELECT "+r.texts("")+" FROM "+r.name+where+" ORDER BY "+r.orderBy(""), args...); err != nil {
+	if _, err := tx.Exec(ctx, "DECLARE keys NO SCROLL CURSOR FOR SELECT "+r.texts("t.")+" FROM "+r.name+" t"+where+" ORDER BY "+r.orderBy("t."), args...); err != nil {
 		return err
 	}
 	// A page must not be found by reading the whole table.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -73,22 +74,24 @@ func (s *Source) scan(ctx context.Context, q pg.Querier) (*facts, error) {
 		f.id = pipeline.Identity{Stable: "postgres", State: "empty"}
 		return f, nil
 	}
-	rows, err := q.Query(ctx, strings.Join(parts, " UNION ALL ")+` ORDER BY name COLLATE "C"`)
+	rows, err := q.Query(ctx, strings.Join(parts, " UNION ALL "))
 	if err != nil {
 		return nil, err
 	}
-	h := sha256.New()
+	var lines []string
 	var name, sums string
 	var n, total int64
 	if _, err := pgx.ForEachRow(rows, []any{&name, &n, &sums}, func() error {
 		f.counts[name] = n
 		total += n
-		fmt.Fprintf(h, "%q %d %s\n", name, n, sums)
+		lines = append(lines, fmt.Sprintf("%q %d %s\n", name, n, sums))
 		return nil
 	}); err != nil {
 		return nil, err
 	}
-	f.id.State = fmt.Sprintf("%d rows %s", total, hex.EncodeToString(h.Sum(nil)[:16]))
+	slices.Sort(lines)
+	h := sha256.Sum256([]byte(strings.Join(lines, "")))
+	f.id.State = fmt.Sprintf("%d rows %s", total, hex.EncodeToString(h[:16]))
 	head, user := "", ""
 	if s.has(version) {
 		if head, err = s.head(ctx, q); err != nil {
