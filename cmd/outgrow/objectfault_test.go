@@ -22,24 +22,30 @@ func ever(f servers.Fault) *servers.Fault { f.Times = -1; return &f }
 // command goes on. No store keeps damaged bytes.
 func TestFaultsToObjectStore(t *testing.T) {
 	t.Parallel()
-	data := uploadsData(t, 20, largeBytes(t, 160))
-	want := contents(t, data)
+	data, seven := uploadsData(t, 20, largeBytes(t, 64)), uploadsData(t, 20, largeBytes(t, 128))
 	eachStore(t, func(t *testing.T, s objectStore) {
 		for _, c := range []struct {
 			name   string
 			faults []*servers.Fault
 			ends   bool // the faults are too many: the command ends
+			many   bool // the large file has more parts than seven
 		}{
 			{name: "byte flipped in a small file", faults: []*servers.Fault{{Do: servers.FlipRequest, Match: small, After: 3}}},
-			{name: "byte flipped in a part", faults: []*servers.Fault{{Do: servers.FlipRequest, Match: part, After: 2}}},
+			{name: "byte flipped in a part", faults: []*servers.Fault{{Do: servers.FlipRequest, Match: part, After: 1}}},
 			{name: "byte flipped in every part", faults: []*servers.Fault{ever(servers.Fault{Do: servers.FlipRequest, Match: part})}, ends: true},
 			{name: "body cut", faults: []*servers.Fault{{Do: servers.CutRequest, Match: part, After: 1}, {Do: servers.CutRequest, Match: small}}},
-			{name: "500 on part 7", faults: []*servers.Fault{{Do: servers.ServerError, Match: part, After: 6}}},
-			{name: "500 from part 7 on", faults: []*servers.Fault{ever(servers.Fault{Do: servers.ServerError, Match: part, After: 6})}, ends: true},
-			{name: "connections reset", faults: []*servers.Fault{{Do: servers.Reset, Match: part, After: 3}, {Do: servers.Reset, Match: small, Times: 2}}},
-			{name: "answers lost", faults: []*servers.Fault{{Do: servers.LostAnswer, Match: part, After: 4}, {Do: servers.LostAnswer, Match: small, After: 5, Times: 2}}},
+			{name: "500 on part 7", faults: []*servers.Fault{{Do: servers.ServerError, Match: part, After: 6}}, many: true},
+			{name: "500 from part 7 on", faults: []*servers.Fault{ever(servers.Fault{Do: servers.ServerError, Match: part, After: 6})}, ends: true, many: true},
+			{name: "connections reset", faults: []*servers.Fault{{Do: servers.Reset, Match: part, After: 2}, {Do: servers.Reset, Match: small, Times: 2}}},
+			{name: "answers lost", faults: []*servers.Fault{{Do: servers.LostAnswer, Match: part, After: 2}, {Do: servers.LostAnswer, Match: small, After: 5, Times: 2}}},
 		} {
 			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				data := data
+				if c.many {
+					data = seven
+				}
+				want := contents(t, data)
 				l := toStore(t, s, data)
 				l.proxy.Set(copies(c.faults)...)
 				r := l.in(l.files("migrate")...)

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+
 	"outgrow/mappings/env"
 	layout "outgrow/mappings/files"
 	"outgrow/pipeline"
@@ -40,8 +42,58 @@ func eachStore(t *testing.T, test func(*testing.T, objectStore)) {
 	for _, s := range []struct {
 		name string
 		make func(testing.TB) objectStore
-	}{{env.S3, s3Store}} {
-		t.Run(s.name, func(t *testing.T) { test(t, s.make(t)) })
+	}{{env.S3, s3Store}, {env.GCS, gcsStore}, {env.Azure, azureStore}} {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, s.make(t))
+		})
+	}
+}
+
+// gcsStore does not tell of unfinished uploads: the server forgets them.
+func gcsStore(tb testing.TB) objectStore {
+	tb.Helper()
+	s := servers.GCS(tb)
+	return objectStore{
+		endpoint: s.Endpoint, bucket: s.Bucket,
+		vars: func(endpoint, bucket string) map[string]string {
+			return map[string]string{"STORAGE_PROVIDER": env.GCS, "GCS_BUCKET_NAME": bucket, "STORAGE_EMULATOR_HOST": endpoint}
+		},
+	}
+}
+
+func azureStore(tb testing.TB) objectStore {
+	tb.Helper()
+	s := servers.Azure(tb)
+	return objectStore{
+		endpoint: s.Endpoint, bucket: s.Container,
+		vars: func(endpoint, bucket string) map[string]string {
+			return map[string]string{"STORAGE_PROVIDER": env.Azure, "AZURE_STORAGE_ENDPOINT": endpoint, "AZURE_STORAGE_CONTAINER_NAME": bucket, "AZURE_STORAGE_KEY": s.Key}
+		},
+		// A blob that has only staged blocks is listed, if asked for, beside the others.
+		unfinished: func(tb testing.TB, bucket string) (found []string) {
+			tb.Helper()
+			client := s.Client(tb).ServiceClient().NewContainerClient(bucket)
+			count := map[string]int{}
+			for _, uncommitted := range []bool{false, true} {
+				pages := client.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{Include: container.ListBlobsInclude{UncommittedBlobs: uncommitted}})
+				for pages.More() {
+					page, err := pages.NextPage(context.Background())
+					if err != nil {
+						tb.Fatal(err)
+					}
+					for _, b := range page.Segment.BlobItems {
+						count[*b.Name]++
+					}
+				}
+			}
+			for name, n := range count {
+				if n == 1 {
+					found = append(found, name)
+				}
+			}
+			return found
+		},
 	}
 }
 

@@ -106,7 +106,7 @@ class Storage:
     def run(self):
         if not shutil.which("rclone"):
             print("rclone is left out: it is not in PATH", flush=True)
-        for name, kind in (("s3", S3),):
+        for name, kind in (("s3", S3), ("gcs", GCS), ("azure", Azure)):
             folder, starter = self.work / f"{name}.server", REPO / "testdata/servers" / kind.script
             done = subprocess.run([starter, "start", folder], env={**os.environ, "OUTGROW_INSTALL": "1"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
             try:
@@ -133,8 +133,7 @@ class Storage:
             self.report(name, work, len(files), bytes_, used)
 
     def report(self, name, work, files, bytes_, used):
-        kib = bytes_ // files >> 10
-        what = f"{name}, {files:,} of {f'{kib} KiB' if kib < 1024 else f'{kib >> 10:,} MiB'}"
+        what = f"files to {name}, {files:,} of {bytes_ // files >> 10:,} KiB"
         seconds = {way: statistics.median(u.seconds for u in runs) for way, runs in used.items()}
         for way, runs in used.items():
             peak = max(u.peak for u in runs)

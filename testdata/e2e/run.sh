@@ -13,7 +13,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 repo=$(cd "$here/../.." && pwd)
 outgrow=${OUTGROW:-$repo/bin/outgrow}
-mode=${1:-migrate} storages=local,s3
+mode=${1:-migrate} storages=local,s3,gcs,azure
 if [ "$mode" = --storage ] && [[ ,${2:-}, =~ ^(,(local|s3|gcs|azure))+,$ ]]; then mode=migrate storages=$2; fi
 [ "$mode" = migrate ] || [ "$mode" = --self-test ] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 2; }
 [ "$mode" = --self-test ] || [ -x "$outgrow" ] || { echo "$outgrow is not there: make build" >&2; exit 2; }

@@ -129,5 +129,5 @@ class Azure(Store):
 
 
 def stores(servers):
-    made = [Local(servers), S3(servers)]  # GCS and Azure: when outgrow moves them
+    made = [Local(servers), S3(servers), GCS(servers), Azure(servers)]
     return {s.name: s for s in made}
