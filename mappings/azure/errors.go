@@ -138,6 +138,8 @@ func (b *Bucket) classify(ctx context.Context, op string, err error, bucket bool
 		return &pipeline.Error{Op: op, Err: short, Hint: "it is in the archive tier: rehydrate it first"}
 	case bloberror.LeaseIDMissing, bloberror.LeaseAlreadyPresent:
 		return &pipeline.Error{Op: op, Err: short, Hint: "somebody holds a lease on it: break the lease, then run the same command"}
+	case "BlobImmutableDueToPolicy":
+		return &pipeline.Error{Op: op, Err: short, Hint: "the container keeps what it has (immutability policy), so nothing can be replaced: choose another, or run without --replace"}
 	case bloberror.InvalidBlobType:
 		return &pipeline.Error{Op: op, Err: short, Hint: "the target has a page or append blob of this name: remove it"}
 	}

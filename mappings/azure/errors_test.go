@@ -49,6 +49,7 @@ func TestClassify(t *testing.T) {
 		"bad request": {answer(400, ""), 1, "", false, objects.ErrName},
 		"archive":     {answer(409, "BlobArchived"), 1, "rehydrate", false, nil},
 		"lease":       {answer(412, "LeaseIdMissing"), 1, "lease", false, nil},
+		"immutable":   {answer(409, "BlobImmutableDueToPolicy"), 1, "immutability", false, nil},
 		"page blob":   {answer(409, "InvalidBlobType"), 1, "remove", false, nil},
 		"busy":        {answer(503, "ServerBusy"), 3, "--rate", true, nil},
 		"late":        {answer(500, "OperationTimedOut"), 3, "--rate", true, nil},
