@@ -133,7 +133,8 @@ class Storage:
             self.report(name, work, len(files), bytes_, used)
 
     def report(self, name, work, files, bytes_, used):
-        what = f"files to {name}, {files:,} of {bytes_ // files >> 10:,} KiB"
+        kib = bytes_ // files >> 10
+        what = f"{name}, {files:,} of {f'{kib} KiB' if kib < 1024 else f'{kib >> 10:,} MiB'}"
         seconds = {way: statistics.median(u.seconds for u in runs) for way, runs in used.items()}
         for way, runs in used.items():
             peak = max(u.peak for u in runs)
