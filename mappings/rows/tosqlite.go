@@ -45,7 +45,7 @@ func AffinityOf(declared string) Affinity {
 		return AffinityText
 	case d == "" || has("BLOB"):
 		return AffinityBlob
-	case has("REAL", "FLOA", "DOUB"):
+	case has("REAL", "FLOA", "DOUB"): //nolint:misspell // as SQLite has it
 		return AffinityReal
 	}
 	return AffinityNumeric
@@ -120,6 +120,8 @@ func realToSQLite(c SQLiteColumn, f float64) (any, *Fix, *Problem) {
 		if i, ok := wholeOf(f); ok {
 			return i, nil, nil
 		}
+	case AffinityReal:
+		return f + 0, nil, nil // SQLite does not keep the sign of zero there
 	}
 	return f, nil, nil
 }

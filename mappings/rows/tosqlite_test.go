@@ -137,7 +137,7 @@ func TestSQLiteStoresWhatToSQLiteGives(t *testing.T) {
 	values := []any{"", " ", "+", "-", ".", "5.", ".5", "+5", "--5", "+-5", "5e", "5e+", "5e5", "5E-5", "1_000", "0x10", "inf", "-inf", "Infinity", "NaN", "nan", "1\x00", "1\x00x", "1 \x002",
 		"\x001", "１", "1 2", "\v1\f", "\u00a01", "1e", ".e5", "e5", "-9223372036854775808", "9223372036854775807", "9223372036854775808", "9223372036854774784.0",
 		"-9223372036854775808.0", "1.5e308", "4.9e-324", "00012", "-0", "0.0", "true", `"1"`, "[1]", "2024-02-29", int64(math.MaxInt64), int64(math.MinInt64),
-		1e19, -1e19, 9.2e18, math.MaxFloat64, math.SmallestNonzeroFloat64, math.Inf(-1), -0.0, 1.5, []byte{}, []byte("1"), true, false, nil}
+		1e19, -1e19, 9.2e18, math.MaxFloat64, math.SmallestNonzeroFloat64, math.Inf(-1), math.Copysign(0, -1), 1.5, []byte{}, []byte("1"), true, false, nil}
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 3000 {
 		var b strings.Builder
