@@ -155,8 +155,11 @@ func (s *Sink) Empty(ctx context.Context) error {
 	}
 	if _, err := os.Stat(s.final()); err == nil {
 		others, err := s.others(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err != nil {
-			return s.failed(ctx, op, err)
+			return pipeline.Environment(op, fmt.Errorf("%s cannot be looked into: %w", s.final(), err), "move the folder "+s.cfg.Dir+" away, then run the same command")
 		}
 		if others > 0 {
 			return pipeline.Usage(op, fmt.Errorf("%s has %d collections in other tenants or databases than %s/%s", s.final(), others, s.cfg.Store.Tenant, s.cfg.Store.Database),

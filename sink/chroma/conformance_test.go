@@ -50,6 +50,7 @@ func TestConformance(t *testing.T) {
 			}
 		},
 		ReadBack: func(t testing.TB, target string) pipeline.Source[*pipeline.Vector] { return openReader(t, target) },
+		Change:   pipetest.ChangeVector,
 		Equal:    same,
 		Seeds:    4, // every batch is flushed to disk
 	})
