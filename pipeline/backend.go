@@ -88,7 +88,7 @@ type Identifier interface {
 }
 
 // Identity of a source. Stable names the source for as long as it exists (for
-// SQLite: head and smallest user id); State changes whenever its content may
+// SQLite: head and the id of the first user); State changes whenever its content may
 // have changed (size, mtime, WAL salts and frame). Neither holds a host, a
 // path or a secret.
 type Identity struct {

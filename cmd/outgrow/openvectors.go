@@ -27,6 +27,11 @@ func (o *opener) openVectors(rows *sqlite.Source) error {
 	side.stopped, side.snapshot = o.stopped, from.snapshots
 	if rows != nil {
 		side.stopped = rows.Mode() != sqlite.Live
+		id, err := rows.Identity(o.ctx)
+		if err != nil {
+			return err
+		}
+		side.stable = id.Stable
 	}
 	if from.spools || to.spools {
 		if err := os.MkdirAll(side.private, 0o700); err != nil {

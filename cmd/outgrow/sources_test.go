@@ -87,6 +87,14 @@ func TestLiveSource(t *testing.T) {
 	}
 	l.wait(l.command(l.pair("migrate")...)).exits(4, "a sync pass is needed")
 	l.wait(l.command(l.pair("verify")...)).exits(4, "rows/user")
+	// The migration has kept digests, as the source was in use: only what has
+	// changed is written, and the target is not asked.
+	if _, err := app.Exec("UPDATE user SET name = 'new' WHERE id = (SELECT min(id) FROM user)"); err != nil {
+		t.Fatal(err)
+	}
+	users := ask[int](l, `SELECT count(*) FROM "user"`)
+	l.wait(l.command(l.pair("sync")...)).exits(0, fmt.Sprintf("0 new, %d changed, 0 removed, 0 refused", users))
+	l.wait(l.command(l.pair("verify")...)).exits(0, "verify: equal")
 	unchanged(t, filepath.Join(l.from, "vector_db"), before)
 	entries, err := os.ReadDir(l.from)
 	if err != nil {

@@ -44,7 +44,7 @@ func opened[S identified](dst S, err error) (vectorSink, fingerprint, error) {
 
 func chromaSource(ctx context.Context, s storeSide) (vectorSource, error) {
 	return chroma.Open(ctx, chroma.Config{Dir: s.v.Path, Tenant: s.v.Chroma.Tenant, Database: s.v.Chroma.Database,
-		AllowMissing: true, Stopped: s.stopped, FileSystem: s.fs, Private: s.private, Limits: s.limits, Log: s.log})
+		AllowMissing: true, Stable: s.stable, Stopped: s.stopped, FileSystem: s.fs, Private: s.private, Limits: s.limits, Log: s.log})
 }
 
 func chromaHTTPSource(ctx context.Context, s storeSide) (vectorSource, error) {

@@ -152,9 +152,11 @@ type storeSide struct {
 	ids     relationalIDs
 	// snapshot: a source is read as it was when it was opened, where it can.
 	snapshot bool
-	// Of an embedded store: nobody writes to it, and where copies may be made.
+	// Of an embedded store: nobody writes to it, where copies may be made, and the
+	// identity that the deployment is known by.
 	stopped bool
 	private string
+	stable  string
 	fs      fstype.Detect
 	// Of a target.
 	replace, rowsHere bool

@@ -44,6 +44,9 @@ type Config struct {
 	// Private is the folder in which the private copy is made, "" for the
 	// system's folder for temporary files. It must not lie in Dir.
 	Private string
+	// Stable is the identity that the deployment is known by; "" takes that of
+	// the store's oldest collection, which users may delete.
+	Stable string
 	// Limits of a batch; 1000 records and 8 MB by default.
 	Limits pipeline.Limits
 	// Log may be nil.

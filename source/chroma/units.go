@@ -88,7 +88,7 @@ func (s *Source) Count(ctx context.Context, unit pipeline.Unit) (int64, error) {
 	return x.alive(), nil
 }
 
-// Identity names the store by its oldest collection. The state is that of the
+// Identity names the store by Config.Stable, or its oldest collection. The state is that of the
 // database file and its journals now, and the last number of the queue.
 func (s *Source) Identity(context.Context) (pipeline.Identity, error) {
 	sn, done, err := s.acquire()
@@ -97,10 +97,13 @@ func (s *Source) Identity(context.Context) (pipeline.Identity, error) {
 	}
 	defer done()
 	id := pipeline.Identity{Stable: "chroma " + s.cfg.Tenant + "/" + s.cfg.Database, State: "none"}
+	if s.cfg.Stable != "" {
+		id.Stable += " of " + s.cfg.Stable
+	}
 	if sn == nil {
 		return id, nil
 	}
-	if len(sn.catalog.collections) > 0 {
+	if s.cfg.Stable == "" && len(sn.catalog.collections) > 0 {
 		id.Stable += " " + sn.catalog.collections[0].id
 	}
 	now, err := stateOfDB(sn.store)

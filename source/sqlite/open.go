@@ -160,7 +160,7 @@ func (s *Source) connect(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	first, err := s.smallestUser(ctx)
+	first, err := s.firstUser(ctx)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"outgrow/pipeline"
 )
 
-// Identity gives alembic head and smallest user id (Stable), and size, mtime,
+// Identity gives alembic head and the id of the first user (Stable), and size, mtime,
 // WAL salts and number of committed frames (State) as they were just before
 // the snapshot was taken.
 func (s *Source) Identity(context.Context) (pipeline.Identity, error) { return s.identity, nil }
@@ -42,9 +42,10 @@ func (s *Source) head(ctx context.Context) (string, error) {
 	return heads[0], nil
 }
 
-func (s *Source) smallestUser(ctx context.Context) (string, error) {
+// firstUser is the oldest account: Open WebUI lets nobody delete that one.
+func (s *Source) firstUser(ctx context.Context) (string, error) {
 	id := ""
-	err := s.each(ctx, `SELECT min(id) FROM "user"`, func(v []any) error {
+	err := s.each(ctx, `SELECT id FROM "user" ORDER BY created_at, id LIMIT 1`, func(v []any) error {
 		id = asText(v[0])
 		return nil
 	})
