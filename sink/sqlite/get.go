@@ -25,27 +25,14 @@ func (s *Sink) Get(ctx context.Context, unit pipeline.Unit, keys []string) (map[
 	}
 	out := make(map[string]*pipeline.Row, len(keys))
 	asked := make(map[string]bool, len(keys))
-	var terms [][]any
 	for _, k := range keys {
 		asked[k] = true
-		for _, piece := range pg.KeyPieces(k, len(t.key)) {
-			terms = append(terms, t.values(piece))
-		}
 	}
 	h := t.header()
-	same := make([]string, len(t.key))
-	for i, k := range t.key {
-		same[i] = ident(k) + " = ?"
-	}
-	// A few hundred at a time, so that SQLite takes the parameters.
-	for part := range slices.Chunk(terms, 400) {
-		where := "(" + strings.Join(same, " AND ") + ")"
-		sqlText := "SELECT " + plain("", h.Columns) + " FROM " + ident(t.name) + " WHERE " + where + strings.Repeat(" OR "+where, len(part)-1)
-		var args []any
-		for _, p := range part {
-			args = append(args, p...)
-		}
-		err := each(ctx, s.conn, sqlText, args, func(r *sql.Rows) error {
+	for part := range slices.Chunk(keys, chunk) {
+		where, args := t.having("", part)
+		query := "SELECT " + plain("", h.Columns) + " FROM " + ident(t.name) + " WHERE " + where
+		err := each(ctx, s.conn, query, args, func(r *sql.Rows) error {
 			row, err := scanRow(r, h)
 			if err == nil && asked[row.Key()] {
 				out[row.Key()] = row
@@ -59,17 +46,32 @@ func (s *Sink) Get(ctx context.Context, unit pipeline.Unit, keys []string) (map[
 	return out, nil
 }
 
-// values gives the values of key columns from the texts in a key. Text compared
-// with a column of numbers is converted by SQLite.
-func (t *table) values(piece []string) []any {
-	out := make([]any, len(piece))
-	for i, p := range piece {
-		out[i] = p
-		if p == pipeline.NullKey {
-			out[i] = nil // equals nothing: such rows are not written
+// chunk is how many keys are asked for at once, so that SQLite takes the
+// parameters.
+const chunk = 400
+
+// having is the condition that a row of the table, whose columns have this
+// prefix, has one of the keys. Text that is compared with a column of numbers is
+// converted by SQLite.
+func (t *table) having(prefix string, keys []string) (string, []any) {
+	same := make([]string, len(t.key))
+	for i, k := range t.key {
+		same[i] = prefix + ident(k) + " = ?"
+	}
+	var terms []string
+	var args []any
+	for _, k := range keys {
+		for _, piece := range pg.KeyPieces(k, len(t.key)) {
+			terms = append(terms, "("+strings.Join(same, " AND ")+")")
+			for _, v := range piece {
+				args = append(args, v)
+			}
 		}
 	}
-	return out
+	if len(terms) == 0 {
+		return "0", nil
+	}
+	return "(" + strings.Join(terms, " OR ") + ")", args
 }
 
 // Keys lists the keys of a table, page by page, so that other calls may come

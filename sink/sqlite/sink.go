@@ -66,15 +66,18 @@ type Sink struct {
 }
 
 var (
-	_ pipeline.Sink[*pipeline.Row]   = (*Sink)(nil)
-	_ pipeline.Finisher              = (*Sink)(nil)
-	_ pipeline.Checker               = (*Sink)(nil)
-	_ pipeline.Putter[*pipeline.Row] = (*Sink)(nil)
-	_ pipeline.Releaser              = (*Sink)(nil)
-	_ pipeline.Emptier               = (*Sink)(nil)
-	_ pipeline.Counter               = (*Sink)(nil)
-	_ pipeline.Getter[*pipeline.Row] = (*Sink)(nil)
-	_ pipeline.KeyLister             = (*Sink)(nil)
+	_ pipeline.Sink[*pipeline.Row]     = (*Sink)(nil)
+	_ pipeline.Finisher                = (*Sink)(nil)
+	_ pipeline.Checker                 = (*Sink)(nil)
+	_ pipeline.Putter[*pipeline.Row]   = (*Sink)(nil)
+	_ pipeline.Releaser                = (*Sink)(nil)
+	_ pipeline.Emptier                 = (*Sink)(nil)
+	_ pipeline.Counter                 = (*Sink)(nil)
+	_ pipeline.Getter[*pipeline.Row]   = (*Sink)(nil)
+	_ pipeline.KeyLister               = (*Sink)(nil)
+	_ pipeline.Upserter[*pipeline.Row] = (*Sink)(nil)
+	_ pipeline.Remover                 = (*Sink)(nil)
+	_ pipeline.Leveler                 = (*Sink)(nil)
 )
 
 // Open makes nothing yet. It refuses a place on a network file system.

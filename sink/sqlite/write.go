@@ -85,6 +85,8 @@ type loader struct {
 	table *table
 	// again: rows that are there are the same batch's.
 	again bool
+	// final: a key that may be cleared is, where its parent is not there.
+	final bool
 	out   pipeline.Outcome
 }
 
@@ -139,6 +141,21 @@ func (l *loader) insert(ctx context.Context, r *pipeline.Row) error {
 		return nil
 	case !refusable(err):
 		return err
+	}
+	if code(err) == lib.SQLITE_CONSTRAINT_FOREIGNKEY && l.final {
+		cleared, changed, cerr := l.clear(ctx, r)
+		if cerr != nil {
+			return cerr
+		}
+		if len(changed) > 0 {
+			if err := l.insert(ctx, cleared); err != nil {
+				return err
+			}
+			if n := len(l.out.Refused); n == 0 || l.out.Refused[n-1].Key != r.Key() {
+				l.out.Changed = append(l.out.Changed, changed...)
+			}
+			return nil
+		}
 	}
 	if c := code(err); c == lib.SQLITE_CONSTRAINT_PRIMARYKEY || c == lib.SQLITE_CONSTRAINT_UNIQUE {
 		same, err := l.holds(ctx, r)
