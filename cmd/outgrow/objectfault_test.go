@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"sync"
 	"testing"
 
 	"outgrow/testdata/servers"
@@ -17,40 +18,54 @@ var (
 // ever is a fault that does not end.
 func ever(f servers.Fault) *servers.Fault { f.Times = -1; return &f }
 
+// beside runs a test beside those that follow if it is a long one: it waits most
+// of the time, and needs none of the places of parallel tests for that.
+func beside(t *testing.T, all *sync.WaitGroup, long bool, name string, test func(*testing.T)) {
+	t.Helper()
+	if long {
+		all.Go(func() { t.Run(name, test) })
+	} else {
+		t.Run(name, test)
+	}
+}
+
 // What happens to bytes on their way to a store is found by the store's own
 // check of their digests: it is tried again, or the command ends and the same
 // command goes on. No store keeps damaged bytes.
 func TestFaultsToObjectStore(t *testing.T) {
 	t.Parallel()
-	data, seven := uploadsData(t, 20, largeBytes(t, 64)), uploadsData(t, 20, largeBytes(t, 128))
+	// The large file of none, of three and of eight parts.
+	folders := map[int64]string{}
+	wanted := map[int64]map[string]string{}
+	for _, mib := range []int64{0, 40, 120} {
+		folders[mib] = uploadsData(t, 20, mib<<20)
+		wanted[mib] = contents(t, folders[mib])
+	}
 	eachStore(t, func(t *testing.T, s objectStore) {
+		var ending sync.WaitGroup
+		defer ending.Wait()
 		for _, c := range []struct {
 			name   string
 			faults []*servers.Fault
-			ends   bool // the faults are too many: the command ends
-			many   bool // the large file has more parts than seven
+			large  int64 // MiB
+			ends   bool  // the faults are too many: the command ends, after many tries; these cases first
 		}{
+			{name: "byte flipped in every part", faults: []*servers.Fault{ever(servers.Fault{Do: servers.FlipRequest, Match: part})}, large: 40, ends: true},
+			{name: "500 from part 7 on", faults: []*servers.Fault{ever(servers.Fault{Do: servers.ServerError, Match: part, After: 6})}, large: 120, ends: true},
 			{name: "byte flipped in a small file", faults: []*servers.Fault{{Do: servers.FlipRequest, Match: small, After: 3}}},
-			{name: "byte flipped in a part", faults: []*servers.Fault{{Do: servers.FlipRequest, Match: part, After: 1}}},
-			{name: "byte flipped in every part", faults: []*servers.Fault{ever(servers.Fault{Do: servers.FlipRequest, Match: part})}, ends: true},
-			{name: "body cut", faults: []*servers.Fault{{Do: servers.CutRequest, Match: part, After: 1}, {Do: servers.CutRequest, Match: small}}},
-			{name: "500 on part 7", faults: []*servers.Fault{{Do: servers.ServerError, Match: part, After: 6}}, many: true},
-			{name: "500 from part 7 on", faults: []*servers.Fault{ever(servers.Fault{Do: servers.ServerError, Match: part, After: 6})}, ends: true, many: true},
-			{name: "connections reset", faults: []*servers.Fault{{Do: servers.Reset, Match: part, After: 2}, {Do: servers.Reset, Match: small, Times: 2}}},
-			{name: "answers lost", faults: []*servers.Fault{{Do: servers.LostAnswer, Match: part, After: 2}, {Do: servers.LostAnswer, Match: small, After: 5, Times: 2}}},
+			{name: "byte flipped in a part", faults: []*servers.Fault{{Do: servers.FlipRequest, Match: part, After: 1}}, large: 40},
+			{name: "body cut", faults: []*servers.Fault{{Do: servers.CutRequest, Match: part, After: 1}, {Do: servers.CutRequest, Match: small}}, large: 40},
+			{name: "500 on part 7", faults: []*servers.Fault{{Do: servers.ServerError, Match: part, After: 6}}, large: 120},
+			{name: "connections reset", faults: []*servers.Fault{{Do: servers.Reset, Match: part, After: 2}, {Do: servers.Reset, Match: small, Times: 2}}, large: 40},
+			{name: "answers lost", faults: []*servers.Fault{{Do: servers.LostAnswer, Match: part, After: 2}, {Do: servers.LostAnswer, Match: small, After: 5, Times: 2}}, large: 40},
 		} {
-			t.Run(c.name, func(t *testing.T) {
-				t.Parallel()
-				data := data
-				if c.many {
-					data = seven
-				}
-				want := contents(t, data)
-				l := toStore(t, s, data)
+			beside(t, &ending, c.ends, c.name, func(t *testing.T) {
+				want := wanted[c.large]
+				l := toStore(t, s, folders[c.large])
 				l.proxy.Set(copies(c.faults)...)
 				r := l.in(l.files("migrate")...)
-				if l.proxy.Met() == 0 {
-					t.Fatalf("no fault was met:\n%s", r.both())
+				if n := l.proxy.Unmet(); n > 0 {
+					t.Fatalf("%d faults were not met:\n%s", n, r.both())
 				}
 				if !c.ends {
 					r.exits(0)
@@ -78,30 +93,31 @@ func TestFaultsToObjectStore(t *testing.T) {
 // The same on the way from a store: nothing damaged or short is written.
 func TestFaultsFromObjectStore(t *testing.T) {
 	t.Parallel()
-	data := uploadsData(t, 20, largeBytes(t, 32))
+	data := uploadsData(t, 20, 20<<20)
 	want := contents(t, data)
 	large, little := servers.Downloads("large.bin"), servers.Downloads("small 1.bin")
 	eachStore(t, func(t *testing.T, s objectStore) {
 		filled := toStore(t, s, data)
 		filled.in(filled.files("migrate")...).exits(0)
+		var ending sync.WaitGroup
+		defer ending.Wait()
 		for _, c := range []struct {
 			name   string
 			faults []*servers.Fault
 			ends   bool
 		}{
-			{name: "byte flipped", faults: []*servers.Fault{{Do: servers.FlipResponse, Match: large}, {Do: servers.FlipResponse, Match: little}}},
 			{name: "byte flipped every time", faults: []*servers.Fault{ever(servers.Fault{Do: servers.FlipResponse, Match: large})}, ends: true},
+			{name: "byte flipped", faults: []*servers.Fault{{Do: servers.FlipResponse, Match: large}, {Do: servers.FlipResponse, Match: little}}},
 			{name: "body cut", faults: []*servers.Fault{{Do: servers.CutResponse, Match: large}, {Do: servers.CutResponse, Match: little}}},
 			{name: "500", faults: []*servers.Fault{{Do: servers.ServerError, Match: large}, {Do: servers.ServerError, Match: little}}},
 			{name: "connections reset", faults: []*servers.Fault{{Do: servers.Reset, Match: large}, {Do: servers.LostAnswer, Match: little}}},
 		} {
-			t.Run(c.name, func(t *testing.T) {
-				filled.lab.tb = t
-				l := filled.fromStore()
+			beside(t, &ending, c.ends, c.name, func(t *testing.T) {
+				l := filled.fromStore(t)
 				l.proxy.Set(copies(c.faults)...)
 				r := l.in(l.files("migrate")...)
-				if l.proxy.Met() == 0 {
-					t.Fatalf("no fault was met:\n%s", r.both())
+				if n := l.proxy.Unmet(); n > 0 {
+					t.Fatalf("%d faults were not met:\n%s", n, r.both())
 				}
 				l.proxy.Set()
 				if !c.ends {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,19 +36,18 @@ type objectStore struct {
 	unfinished func(tb testing.TB, bucket string) []string
 }
 
-// eachStore runs a test on every object store; it is skipped on one that cannot
-// be had.
+// eachStore runs a test on every object store, at the same time: most of it is
+// waiting. It is skipped on a store that cannot be had.
 func eachStore(t *testing.T, test func(*testing.T, objectStore)) {
 	t.Helper()
+	var all sync.WaitGroup
 	for _, s := range []struct {
 		name string
 		make func(testing.TB) objectStore
 	}{{env.S3, s3Store}, {env.GCS, gcsStore}, {env.Azure, azureStore}} {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			test(t, s.make(t))
-		})
+		all.Go(func() { t.Run(s.name, func(t *testing.T) { test(t, s.make(t)) }) })
 	}
+	all.Wait()
 }
 
 // gcsStore does not tell of unfinished uploads: the server forgets them.
@@ -148,7 +148,7 @@ func largeBytes(tb testing.TB, mib int64) int64 {
 }
 
 // uploadsData is the small real data folder with more uploads: so many of 20 KiB
-// and a large one of random bytes.
+// and, if it is to have any, a large one of random bytes.
 func uploadsData(tb testing.TB, small int, large int64) string {
 	tb.Helper()
 	dir := servers.DataDir(tb)
@@ -171,7 +171,9 @@ func uploadsData(tb testing.TB, small int, large int64) string {
 	for i := range small {
 		write(fmt.Sprintf("%08x-0000-4000-8000-000000000000_small %d.bin", i, i), 20<<10)
 	}
-	write(largeName, large)
+	if large > 0 {
+		write(largeName, large)
+	}
 	return dir
 }
 
@@ -225,20 +227,16 @@ func toStore(tb testing.TB, store objectStore, data string) *objectLab {
 	return l
 }
 
-// fromStore makes the lab of the way back: another data folder's empty uploads
-// from what the lab's target holds.
-func (l *objectLab) fromStore() *objectLab {
-	l.tb.Helper()
-	back := &objectLab{lab: &lab{tb: l.tb, dir: l.tb.TempDir()}, store: l.store, bucket: l.bucket, proxy: l.proxy}
+// fromStore makes a lab of the way back: another data folder's empty uploads
+// from what the lab's target holds, through a proxy of their own.
+func (l *objectLab) fromStore(tb testing.TB) *objectLab {
+	tb.Helper()
+	back := &objectLab{lab: &lab{tb: tb, dir: tb.TempDir()}, store: l.store, bucket: l.bucket, proxy: servers.NewFaultProxy(tb, l.store.endpoint)}
 	back.share, back.env, back.from = filepath.Join(back.dir, "share"), filepath.Join(back.dir, "b.env"), filepath.Join(back.dir, "a.env")
 	if err := os.Mkdir(back.share, 0o755); err != nil {
-		l.tb.Fatal(err)
+		tb.Fatal(err)
 	}
-	// The same variables, on the other side.
-	back.lab.env, back.lab.vars = back.from, map[string]string{}
-	for k, v := range l.vars {
-		back.vars[k] = v
-	}
+	back.lab.env, back.lab.vars = back.from, l.store.vars(back.proxy.URL, l.bucket)
 	back.vars["DATA_DIR"] = l.from
 	back.write()
 	back.lab.env, back.lab.vars = filepath.Join(back.dir, "b.env"), map[string]string{"STORAGE_PROVIDER": env.Local, "DATA_DIR": back.share}

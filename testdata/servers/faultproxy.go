@@ -102,6 +102,18 @@ func (p *FaultProxy) Met() (n int) {
 	return n
 }
 
+// Unmet gives how many faults have not struck at all.
+func (p *FaultProxy) Unmet() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, f := range p.faults {
+		if f.met == 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // Count begins to count the bytes of the bodies of matching requests (nil for all) anew.
 func (p *FaultProxy) Count(match func(*http.Request) bool) {
 	p.mu.Lock()

@@ -70,6 +70,9 @@ func TestFaultProxy(t *testing.T) {
 			if want := min(1, int(c.do)); p.Met() != want {
 				t.Errorf("the fault was met %d times, want %d", p.Met(), want)
 			}
+			if p.Unmet() != 0 {
+				t.Error("a fault was not met")
+			}
 			if n := p.Stored(); n != int64(40_000*(len(c.stored)-c.lost)) {
 				t.Errorf("%d bytes stored", n)
 			}
