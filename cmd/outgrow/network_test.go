@@ -3,17 +3,12 @@ package main
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -214,76 +209,12 @@ func TestServerGoesAway(t *testing.T) {
 	l.equal()
 }
 
-// pgbouncer starts a pooler in transaction mode in front of the database, and
-// gives its address.
-func pgbouncer(t *testing.T, dsn string) string {
-	t.Helper()
-	bin, err := exec.LookPath("pgbouncer")
-	if err != nil {
-		if bin, err = exec.LookPath("/usr/sbin/pgbouncer"); err != nil {
-			servers.Skip(t, "no pgbouncer: %v", err)
-		}
-	}
-	u, err := url.Parse(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	_ = free.Close()
-	_, port, _ := net.SplitHostPort(address)
-	dir := t.TempDir()
-	password, _ := u.User.Password()
-	ini := filepath.Join(dir, "pgbouncer.ini")
-	text := fmt.Sprintf("[databases]\n%s = host=%s port=%s user=%s password=%s\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port=%s\nunix_socket_dir=\nauth_type=any\npool_mode=transaction\ndefault_pool_size=10\n",
-		strings.TrimPrefix(u.Path, "/"), u.Hostname(), u.Port(), u.User.Username(), password, port)
-	if err := os.WriteFile(ini, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(bin, ini)
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if os.Getuid() == 0 { // which pgbouncer refuses
-		for _, d := range []string{dir, filepath.Dir(dir)} {
-			if err := os.Chmod(d, 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-	})
-	for range 500 {
-		if c, err := net.Dial("tcp", address); err == nil {
-			_ = c.Close()
-			return address
-		}
-		select {
-		case <-ended:
-			t.Fatalf("pgbouncer does not start: %s", said.String())
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-	t.Fatalf("pgbouncer does not listen: %s", said.String())
-	return ""
-}
-
 // A pooler shares sessions, which locks and COPY do not survive: it is seen,
 // and the way around it named, which works while the env file stays as it is.
 func TestPooler(t *testing.T) {
 	t.Parallel()
 	dsn := servers.PostgreSQL(t)
-	pooler := pgbouncer(t, dsn)
+	pooler := servers.PgBouncer(t, dsn)
 	l := labOn(t, servers.DataDir(t), dsn)
 	l.set("DATABASE_URL", with(t, dsn, func(u *url.URL) { u.Host = pooler }))
 	l.plan().exits(2, "--direct-url").nextStep()
