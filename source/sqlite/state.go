@@ -44,8 +44,11 @@ func (s *Source) head(ctx context.Context) (string, error) {
 
 // firstUser is the oldest account: Open WebUI lets nobody delete that one.
 func (s *Source) firstUser(ctx context.Context) (string, error) {
-	id := ""
-	err := s.each(ctx, `SELECT id FROM "user" ORDER BY created_at, id LIMIT 1`, func(v []any) error {
+	id, order := "", "id"
+	if s.table("user").has("created_at") {
+		order = "created_at, id"
+	}
+	err := s.each(ctx, `SELECT id FROM "user" ORDER BY `+order+` LIMIT 1`, func(v []any) error {
 		id = asText(v[0])
 		return nil
 	})
