@@ -115,11 +115,14 @@ func (s *Snapshot) Lost() error {
 
 // Begin begins a read-only transaction on the snapshot. Once the snapshot is
 // lost the error is ErrSnapshotLost, which no retry heals.
-func (s *Snapshot) Begin(ctx context.Context) (pgx.Tx, error) {
+func (s *Snapshot) Begin(ctx context.Context) (pgx.Tx, error) { return s.BeginOn(ctx, s.pool) }
+
+// BeginOn is Begin on a connection of another pool to the same database.
+func (s *Snapshot) BeginOn(ctx context.Context, pool *pgxpool.Pool) (pgx.Tx, error) {
 	if err := s.Lost(); err != nil {
 		return nil, err
 	}
-	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.begin})
+	tx, err := pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.begin})
 	if HasCode(err, "22023", "42704", "55000") {
 		return nil, s.lose(err)
 	}

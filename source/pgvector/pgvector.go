@@ -38,6 +38,10 @@ type Config struct {
 	// Snapshot lets all readers see the table as it was when it was opened, for
 	// a migration's source. It holds a transaction open until Close.
 	Snapshot bool
+	// Shared is a snapshot of this very database that is held already, by the
+	// reader of its rows: this one reads on it, too, and leaves it open. nil for
+	// one of its own, or none.
+	Shared *pg.Snapshot
 	// IDPage is how many ids are listed at once; 0 means 50,000.
 	IDPage int
 }
@@ -48,7 +52,7 @@ type Source struct {
 	layout vectors.PGLayout
 	pool   *pgxpool.Pool
 	table  string
-	shared *pg.Snapshot // nil without Config.Snapshot
+	shared *pg.Snapshot // nil for none
 }
 
 var (
@@ -85,7 +89,8 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 		pool.Close()
 		return nil, err
 	}
-	if cfg.Snapshot {
+	s.shared = cfg.Shared
+	if cfg.Snapshot && s.shared == nil {
 		if s.shared, err = pg.TakeSnapshot(ctx, pool, pg.SnapshotOptions{}); err != nil {
 			pool.Close()
 			return nil, err
@@ -112,7 +117,7 @@ func (s *Source) encrypted(ctx context.Context) error {
 
 // Close ends the connections.
 func (s *Source) Close() error {
-	if s.shared != nil {
+	if s.shared != nil && s.shared != s.cfg.Shared {
 		s.shared.Close()
 	}
 	s.pool.Close()

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outgrow/mappings/env"
+	"outgrow/mappings/pg"
 	"outgrow/mappings/vectors"
 	"outgrow/pipeline"
 	"outgrow/testdata/servers"
@@ -184,6 +185,33 @@ func TestSnapshotAndIdentity(t *testing.T) {
 	run(t, connectSuper(t, cfg), "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()")
 	if _, err := s.Count(t.Context(), u); pipeline.ExitCode(err) != pipeline.ExitEnvironment {
 		t.Errorf("on a lost snapshot: %v", err)
+	}
+}
+
+// Rows and vectors of one database are read as of one moment.
+func TestSharedSnapshot(t *testing.T) {
+	cfg, c := table(t, false, 4)
+	insert(t, c, cfg, "a", "1", []float32{1})
+	pool, err := pg.Open(t.Context(), cfg.URL, pg.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	shared, err := pg.TakeSnapshot(t.Context(), pool, pg.SnapshotOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shared.Close()
+	insert(t, c, cfg, "a", "2", []float32{2})
+	u := pipeline.Unit{Lane: pipeline.Vectors, Name: "a"}
+	for range 2 { // closing the one leaves the snapshot open
+		s := open(t, Config{PG: cfg, Snapshot: true, Shared: shared})
+		if n, err := s.Count(t.Context(), u); err != nil || n != 1 {
+			t.Errorf("%d records, %v", n, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

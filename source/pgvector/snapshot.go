@@ -11,7 +11,7 @@ func (s *Source) view(ctx context.Context, f func(pg.Querier) error) error {
 	if s.shared == nil {
 		return f(s.pool)
 	}
-	tx, err := s.shared.Begin(ctx)
+	tx, err := s.shared.BeginOn(ctx, s.pool)
 	if err != nil {
 		return err
 	}

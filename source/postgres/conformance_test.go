@@ -18,6 +18,22 @@ import (
 	"outgrow/testdata/servers"
 )
 
+// columns are the target's columns for the transform, its primary keys, and the
+// names of its columns, by table.
+func columns(cols map[string][]pg.Column) (tables map[string][]rows.Column, keys, names map[string][]string) {
+	tables, keys, names = map[string][]rows.Column{}, map[string][]string{}, map[string][]string{}
+	for name, list := range cols {
+		for _, c := range list {
+			tables[name] = append(tables[name], rows.Column{Table: name, Name: c.Name, Type: string(c.Type), MaxLen: c.MaxLen, NotNull: c.NotNull, HasDefault: c.HasDefault, InPrimaryKey: c.InKey})
+			names[name] = append(names[name], c.Name)
+			if c.InKey {
+				keys[name] = append(keys[name], c.Name)
+			}
+		}
+	}
+	return tables, keys, names
+}
+
 // migrated moves a webui.db into a new database, and gives what the rows are
 // then, by source/sqlite and the transform.
 func migrated(t *testing.T, path, schema string) (dsn string, want []pipetest.Expected[*pipeline.Row]) {
@@ -45,16 +61,7 @@ func migrated(t *testing.T, path, schema string) (dsn string, want []pipetest.Ex
 	if err != nil {
 		t.Fatal(err)
 	}
-	tables, keys, names := map[string][]rows.Column{}, map[string][]string{}, map[string][]string{}
-	for name, list := range cols {
-		for _, c := range list {
-			tables[name] = append(tables[name], rows.Column{Table: name, Name: c.Name, Type: string(c.Type), MaxLen: c.MaxLen, NotNull: c.NotNull, HasDefault: c.HasDefault, InPrimaryKey: c.InKey})
-			names[name] = append(names[name], c.Name)
-			if c.InKey {
-				keys[name] = append(keys[name], c.Name)
-			}
-		}
-	}
+	tables, keys, names := columns(cols)
 	src.SetKeys(keys)
 	src.SetColumns(names)
 	all, err := src.Units(ctx)

@@ -216,6 +216,11 @@ func (s *Source) Close() error {
 	return nil
 }
 
+// Snapshot is what everything is read on, for other readers of the same database
+// (source/pgvector) to see the same moment until Close; nil without
+// Config.Snapshot.
+func (s *Source) Snapshot() *pg.Snapshot { return s.shared }
+
 // view lets f read, on the snapshot where there is one.
 func (s *Source) view(ctx context.Context, f func(pg.Querier) error) error {
 	if s.shared == nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -252,5 +253,27 @@ func BenchmarkRead(b *testing.B) {
 				b.ReportMetric(n/time.Since(start).Seconds(), "rows/s")
 			}
 		})
+	}
+}
+
+// BenchmarkReadWide reads long JSON by sorted keys with two workers, on a
+// snapshot.
+func BenchmarkReadWide(b *testing.B) {
+	const n = 20000
+	dsn := servers.PostgreSQL(b)
+	beside(b, dsn, webui, chat, fmt.Sprintf(`INSERT INTO chat (id, chat, n) SELECT md5(i::text), ('{"i": "' || (SELECT string_agg(md5((i * 1000 + j)::text), '') FROM generate_series(1, 500) j) || '"}')::json, i FROM generate_series(1, %d) i`, n), "ANALYZE")
+	s := snapshot(b, dsn, nil)
+	units, err := s.Units(context.Background())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for range b.N {
+		start, bytes := time.Now(), atomic.Int64{}
+		err := pipeline.Scan(context.Background(), pipeline.Survey[*pipeline.Row]{Source: s, Units: units[:1], Workers: 2,
+			Handle: func(_ context.Context, b pipeline.Batch[*pipeline.Row]) error { bytes.Add(b.Bytes); return nil }})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(bytes.Load())/1e6/time.Since(start).Seconds(), "MB/s")
 	}
 }

@@ -20,7 +20,7 @@ type facts struct {
 	id     pipeline.Identity
 }
 
-// Identity gives alembic head and smallest user id (Stable), and a digest of
+// Identity gives alembic head and id of the first user (Stable), and a digest of
 // which transactions wrote how many rows of each of its tables (State): an insert, an
 // update and a delete each change it, VACUUM and ANALYZE do not. It costs one
 // scan of the tables without their long values, on a snapshot only once.
@@ -99,7 +99,11 @@ func (s *Source) scan(ctx context.Context, q pg.Querier) (*facts, error) {
 		}
 	}
 	if s.has("user", "id") {
-		if err := q.QueryRow(ctx, `SELECT coalesce(min(id::text COLLATE "C"), '') FROM `+s.t("user")).Scan(&user); err != nil {
+		order := `id::text COLLATE "C"`
+		if s.has("user", "created_at") {
+			order = "created_at, " + order
+		}
+		if err := q.QueryRow(ctx, "SELECT coalesce((SELECT id::text FROM "+s.t("user")+" ORDER BY "+order+" LIMIT 1), '')").Scan(&user); err != nil {
 			return nil, err
 		}
 	}
