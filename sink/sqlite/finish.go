@@ -40,10 +40,17 @@ func (s *Sink) finish(ctx context.Context, step func(string)) error {
 	}
 	indexes := s.known.Statements(schema.AfterLoad)
 	step(fmt.Sprintf("building %d indexes", len(indexes)))
+	// SQLite sorts in as much memory as it caches pages in, several times over.
+	if err := s.cache(ctx, min(s.cfg.CacheMiB, 8)); err != nil {
+		return err
+	}
 	for _, st := range indexes {
 		if err := s.build(ctx, st); err != nil {
 			return fmt.Errorf("building the index %s: %w", st.Name, err)
 		}
+	}
+	if err := s.cache(ctx, s.cfg.CacheMiB); err != nil {
+		return err
 	}
 	if err := s.settle(ctx, step); err != nil {
 		return err
@@ -58,6 +65,12 @@ func (s *Sink) finish(ctx context.Context, step func(string)) error {
 		}
 	}
 	return nil
+}
+
+// cache sets the size of SQLite's page cache.
+func (s *Sink) cache(ctx context.Context, mib int) error {
+	_, err := s.conn.ExecContext(ctx, fmt.Sprintf("PRAGMA cache_size = %d", -mib<<10))
+	return err
 }
 
 func (s *Sink) build(ctx context.Context, st schema.Statement) error {
