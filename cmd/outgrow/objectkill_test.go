@@ -24,9 +24,9 @@ func TestKillFilesToObjectStore(t *testing.T) {
 		n = pipetest.Kills(t)
 	}
 	program(t)
-	data := uploadsData(t, 200, largeBytes(t, 128))
-	want := contents(t, data)
 	eachStore(t, func(t *testing.T, s objectStore) {
+		data := uploadsData(t, 200, largeBytes(t, s.large))
+		want := contents(t, data)
 		seed := rand.Uint64()
 		random := rand.New(rand.NewPCG(seed, 3))
 		begin := func() *objectLab {

@@ -25,7 +25,7 @@ import tarfile
 import tempfile
 
 from server import REPO, Failed, Server, measure
-from storage import Storage
+from storage import KINDS, Storage
 from vectors import Vectors
 
 RATIO, PEAK, SLOPE = 0.7, 128e6, 1.25
@@ -216,6 +216,7 @@ def main():
     parser.add_argument("--records", type=int, default=2000, help="records of each of 50 Chroma collections")
     parser.add_argument("--store", default=None, help="an embedded Chroma store (vector_db) that is there already, instead of making one")
     parser.add_argument("--ways", default="chroma:pgvector,chroma:qdrant,pgvector:qdrant", help="of vectors, with commas")
+    parser.add_argument("--stores", default=",".join(KINDS), help="of storage, with commas")
     parser.add_argument("--tmp", default=None, help="where to make everything; about 8 times the largest size")
     parser.add_argument("flags", nargs="*", help="after --: more flags for outgrow, such as --writers=2")
     args = parser.parse_args()
@@ -244,7 +245,7 @@ def main():
         if "vectors" in only:
             Vectors(bench, servers[0], bench.store(), args.pairs).run()
         if "storage" in only:
-            Storage(bench, args.pairs, *((200, 64 << 20) if args.quick else (2000, 1 << 30))).run()
+            Storage(bench, args.pairs, *((200, 64 << 20) if args.quick else (2000, 1 << 30)), args.stores.split(",")).run()
     except Failed as problem:
         sys.exit(f"bench: {problem}")
     finally:

@@ -1,9 +1,10 @@
 """The lane of files: from a local folder to an object store, against rclone on the same folder in the same run.
 
-2,000 files of 20 KiB and one of 1 GiB, each into an empty bucket of versitygw, fake-gcs-server and Azurite, which share the
-machine. outgrow's time is that of the whole command, its plan included; rclone's is that of `rclone copy`, with 8 and with
-32 transfers for the small files, the better of which counts. Runs are interleaved and the files are in the page cache.
-rclone is left out where it is not in PATH, or its backend does not work against the server.
+2,000 files of 20 KiB and one of 1 GiB (128 MiB for fake-gcs-server, which digests all that it has of an upload with every
+part), each into an empty bucket of versitygw, fake-gcs-server and Azurite, which share the machine. outgrow's time is that of
+the whole command, its plan included; rclone's is that of `rclone copy`, with 8 and with 32 transfers for the small files, the
+better of which counts. Runs are interleaved and the files are in the page cache. rclone is left out where it is not in PATH,
+or its backend does not work against the server.
 """
 import base64
 import datetime
@@ -29,6 +30,8 @@ AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1
 class Peer:
     """One server: how a bucket is made, and the variables for it of Open WebUI and of rclone."""
 
+    most = 1 << 62  # bytes of the largest file that it takes in good time
+
     def __init__(self, folder, endpoint):
         self.folder, self.endpoint = folder, endpoint
 
@@ -49,7 +52,7 @@ class S3(Peer):
 
 
 class GCS(Peer):
-    script = "gcs.sh"
+    script, most = "gcs.sh", 128 << 20
 
     def create(self, bucket):
         urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/storage/v1/b?project=t", method="POST", data=json.dumps({"name": bucket}).encode(),
@@ -83,14 +86,20 @@ class Azure(Peer):
         return {"TYPE": "azureblob", "USE_EMULATOR": "true", "ENDPOINT": self.endpoint}
 
 
+KINDS = {"s3": S3, "gcs": GCS, "azure": Azure}
+
+
 class Storage:
-    def __init__(self, bench, pairs, files, large):
+    def __init__(self, bench, pairs, files, large, kinds=tuple(KINDS)):
         self.bench, self.table, self.pairs, self.buckets = bench, bench.table, pairs, 0
+        self.kinds = {name: KINDS[name] for name in kinds}
         self.work = bench.work / "storage"
         self.work.mkdir()
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("OUTGROW_FROM", "OUTGROW_TO", "S3_", "GCS_", "AZURE_", "AWS_", "GOOGLE_", "STORAGE_", "RCLONE_"))
                             and k not in ("DATABASE_URL", "DATA_DIR", "VECTOR_DB")}
-        self.folders = {"small": self.source("small", [SMALL] * files), "large": self.source("large", [large])}
+        self.small = self.source("small", [SMALL] * files)
+        self.large = {size: self.source(f"large{size}", [size]) for size in {min(large, kind.most) for kind in self.kinds.values()}}
+        self.size = large
 
     def source(self, name, sizes):
         """A DATA_DIR with uploads of these sizes, in the page cache."""
@@ -106,7 +115,7 @@ class Storage:
     def run(self):
         if not shutil.which("rclone"):
             print("rclone is left out: it is not in PATH", flush=True)
-        for name, kind in (("s3", S3), ("gcs", GCS), ("azure", Azure)):
+        for name, kind in self.kinds.items():
             folder, starter = self.work / f"{name}.server", REPO / "testdata/servers" / kind.script
             done = subprocess.run([starter, "start", folder], env={**os.environ, "OUTGROW_INSTALL": "1"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
             try:
@@ -119,12 +128,13 @@ class Storage:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def store(self, name, peer):
-        for work, transfers in (("small", (8, 32)), ("large", (8,))):
-            files = list((self.folders[work] / "uploads").iterdir())
+        peered = shutil.which("rclone") and self.works(name, peer)
+        for work, source, transfers in (("small", self.small, (8, 32)), ("large", self.large[min(self.size, peer.most)], (8,))):
+            files = list((source / "uploads").iterdir())
             bytes_ = sum(f.stat().st_size for f in files)
-            ways = {"outgrow": lambda: self.outgrow(peer, work)}
-            if shutil.which("rclone") and self.works(name, peer):
-                ways |= {f"rclone --transfers {n}": lambda n=n: self.rclone(peer, self.folders[work] / "uploads", n) for n in transfers}
+            ways = {"outgrow": lambda: self.outgrow(peer, source)}
+            if peered:
+                ways |= {f"rclone --transfers {n}": lambda n=n: self.rclone(peer, source / "uploads", n) for n in transfers}
             used = {way: [] for way in ways}
             for i in range(self.pairs):
                 order = list(ways) if i % 2 == 0 else list(ways)[::-1]
@@ -154,13 +164,13 @@ class Storage:
         peer.create(name)
         return name
 
-    def outgrow(self, peer, work):
+    def outgrow(self, peer, source):
         bucket = self.bucket(peer)
         folder = self.work / bucket
         (folder / "data").mkdir(parents=True)
         env = folder / "b.env"
         env.write_text("".join(f"{k}='{v}'\n" for k, v in {**peer.variables(bucket), "DATA_DIR": folder / "data"}.items()))
-        used = measure([self.bench.program, "migrate", "--only", "files", "--stopped", "--accept", "drift", "--from", self.folders[work], "--to", env,
+        used = measure([self.bench.program, "migrate", "--only", "files", "--stopped", "--accept", "drift", "--from", source, "--to", env,
                         *self.bench.args.flags], env=self.environment)
         report = json.loads((folder / "b.outgrow/report.json").read_text())
         if not report["migrate"]["complete"]:
