@@ -10,6 +10,7 @@ import (
 
 	"outgrow/pipeline"
 	source "outgrow/source/sqlite"
+	"outgrow/testdata/servers"
 )
 
 // BenchmarkCopy copies the webui.db that OUTGROW_BENCH_DB names, as a migration
@@ -18,7 +19,7 @@ import (
 func BenchmarkCopy(b *testing.B) {
 	from := os.Getenv("OUTGROW_BENCH_DB")
 	if from == "" {
-		b.Skip("OUTGROW_BENCH_DB names no webui.db")
+		servers.Skip(b, "OUTGROW_BENCH_DB names no webui.db")
 	}
 	for range b.N {
 		p := newPlace(b)
