@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"outgrow/pipeline"
@@ -26,7 +27,8 @@ var (
 // parents' texts are unique, as rows under foreign keys and unique indexes.
 type relational struct {
 	*pipetest.Memory[*vec]
-	acts int // calls that changed it
+	mu   sync.Mutex // one transaction at a time
+	acts int        // calls that changed it
 }
 
 func (r *relational) all(u pipeline.Unit) map[string]*vec {
@@ -74,6 +76,12 @@ func (r *relational) refuse(u pipeline.Unit, v *vec) *pipeline.Refusal {
 }
 
 func (r *relational) Upsert(ctx context.Context, u pipeline.Unit, records []*vec, how pipeline.Upsert) (pipeline.Outcome, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.upsert(ctx, u, records, how)
+}
+
+func (r *relational) upsert(ctx context.Context, u pipeline.Unit, records []*vec, how pipeline.Upsert) (pipeline.Outcome, error) {
 	var out pipeline.Outcome
 	r.acts++
 	for _, v := range records {
@@ -90,6 +98,12 @@ func (r *relational) Upsert(ctx context.Context, u pipeline.Unit, records []*vec
 }
 
 func (r *relational) Remove(ctx context.Context, u pipeline.Unit, keys []string) (pipeline.Outcome, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.remove(ctx, u, keys)
+}
+
+func (r *relational) remove(ctx context.Context, u pipeline.Unit, keys []string) (pipeline.Outcome, error) {
 	var out pipeline.Outcome
 	r.acts++
 	if u.Name == parents.Name {
@@ -116,6 +130,8 @@ type faulty struct {
 var errDied = errors.New("died")
 
 func (f *faulty) around(act func() error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.dieAt > 0 && f.acts >= f.dieAt {
 		return errDied
 	}
@@ -132,17 +148,19 @@ func (f *faulty) around(act func() error) error {
 }
 
 func (f *faulty) Upsert(ctx context.Context, u pipeline.Unit, records []*vec, how pipeline.Upsert) (out pipeline.Outcome, err error) {
-	err = f.around(func() (err error) { out, err = f.relational.Upsert(ctx, u, records, how); return err })
+	err = f.around(func() (err error) { out, err = f.upsert(ctx, u, records, how); return err })
 	return out, err
 }
 
 // Remove that is repeated cannot tell again what it took along, so its answer is
 // not lost here: a backend does both in one transaction.
 func (f *faulty) Remove(ctx context.Context, u pipeline.Unit, keys []string) (out pipeline.Outcome, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.dieAt > 0 && f.acts >= f.dieAt {
 		return out, errDied
 	}
-	return f.relational.Remove(ctx, u, keys)
+	return f.remove(ctx, u, keys)
 }
 
 // world is a source that changes, and a target that follows it.

@@ -68,21 +68,6 @@ func Open(ctx context.Context, dir, run string) (*Store, error) {
 	return s, nil
 }
 
-// Exists reports whether digests of that run were kept in DIR.
-func Exists(ctx context.Context, dir, run string) bool {
-	file := filepath.Join(dir, "digests.db")
-	if _, err := os.Stat(file); err != nil {
-		return false
-	}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: file, RawQuery: "mode=ro"}).String())
-	if err != nil {
-		return false
-	}
-	defer db.Close() //nolint:errcheck // only read
-	var of string
-	return db.QueryRowContext(ctx, "SELECT value FROM fact WHERE name = 'run'").Scan(&of) == nil && of == run
-}
-
 const schema = `
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE unit (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, whole INTEGER NOT NULL DEFAULT 0);

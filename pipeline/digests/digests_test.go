@@ -1,0 +1,120 @@
+package digests
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"outgrow/pipeline"
+)
+
+func opened(t *testing.T, dir, run string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), dir, run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sum(n byte) pipeline.Sum { return pipeline.Sum{n, 1, 2} }
+
+func unseen(t *testing.T, s *Store, unit string) (keys []string) {
+	t.Helper()
+	for page, err := range s.Unseen(t.Context(), unit) {
+		must(t, err)
+		keys = append(keys, page...)
+	}
+	return keys
+}
+
+// What is kept is there in the next process, and known to be seen or not.
+func TestKeepsAndSees(t *testing.T) {
+	t.Parallel()
+	dir, ctx := t.TempDir(), t.Context()
+	s := opened(t, dir, "a")
+	entries := map[string]pipeline.Known{"": {Sum: sum(9)}, "odd \x00\x1f\xff": {Sum: sum(8), Refused: true}}
+	for i := range 12_000 { // more than a page, and more than one lookup
+		entries[fmt.Sprintf("key %05d", i)] = pipeline.Known{Sum: sum(byte(i))}
+	}
+	must(t, s.Keep(ctx, "rows/chat", entries))
+	must(t, s.Complete(ctx, "rows/chat"))
+	must(t, s.Close())
+
+	s = opened(t, dir, "a")
+	if whole, err := s.Completed(ctx, "rows/chat"); err != nil || !whole || !slices.Equal(s.Units(), []string{"rows/chat"}) {
+		t.Errorf("units %v, whole %v, %v", s.Units(), whole, err)
+	}
+	s.Pass()
+	var keys []string
+	for k := range entries {
+		if k != "" && k != "key 00007" {
+			keys = append(keys, k)
+		}
+	}
+	got, err := s.Look(ctx, "rows/chat", append(keys, "nobody"))
+	must(t, err)
+	for _, k := range keys {
+		if got[k] != entries[k] {
+			t.Fatalf("%q is known as %+v, want %+v", k, got[k], entries[k])
+		}
+	}
+	if len(got) != len(keys) {
+		t.Errorf("%d keys are known of %d", len(got), len(keys))
+	}
+	if left := unseen(t, s, "rows/chat"); !slices.Equal(left, []string{"", "key 00007"}) {
+		t.Errorf("not seen: %q", left)
+	}
+	if held, n, err := s.Count(ctx, "rows/chat"); err != nil || held != int64(len(entries)-1) || n != 2 {
+		t.Errorf("%d held, %d not seen, %v", held, n, err)
+	}
+	must(t, s.Refuse(ctx, "rows/chat", []string{"key 00001"}))
+	must(t, s.Forget(ctx, "rows/chat", []string{"", "nobody"}))
+	must(t, s.Keep(ctx, "rows/chat", map[string]pipeline.Known{"new": {Sum: sum(1)}}))
+	if held, _, err := s.Count(ctx, "rows/chat"); err != nil || held != int64(len(entries)-2) {
+		t.Errorf("%d held, %v", held, err)
+	}
+	must(t, s.Drop(ctx, "rows/chat"))
+	if got, err := s.Look(ctx, "rows/chat", keys); err != nil || len(got) > 0 || len(s.Units()) > 0 {
+		t.Errorf("%d keys of a dropped unit are known, %v", len(got), err)
+	}
+}
+
+// Digests of another run, or in a file that is none, are not believed.
+func TestForgetsWhatIsNotItsOwn(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	for name, spoil := range map[string]func(string){
+		"another run": func(string) {},
+		"damaged": func(file string) {
+			must(t, os.WriteFile(file, []byte("not a database, but long enough to be read as one"), 0o600))
+		},
+	} {
+		dir := t.TempDir()
+		s := opened(t, dir, "a")
+		must(t, s.Keep(ctx, "rows/chat", map[string]pipeline.Known{"k": {Sum: sum(1)}}))
+		must(t, s.Close())
+		spoil(filepath.Join(dir, "digests.db"))
+		run := "a"
+		if name == "another run" {
+			run = "b"
+		}
+		s = opened(t, dir, run)
+		if got, err := s.Look(ctx, "rows/chat", []string{"k"}); err != nil || len(got) > 0 {
+			t.Errorf("%s: %v is believed, %v", name, got, err)
+		}
+		must(t, s.Flush(context.WithoutCancel(ctx)))
+		must(t, s.Keep(ctx, "rows/chat", map[string]pipeline.Known{"k": {Sum: sum(2)}}))
+	}
+}
