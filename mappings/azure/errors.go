@@ -2,11 +2,8 @@ package azure
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"strings"
@@ -123,7 +120,7 @@ func (b *Bucket) classify(ctx context.Context, op string, err error, bucket bool
 	short := answered(res)
 	switch Code(err) {
 	case bloberror.BlobNotFound, bloberror.ResourceNotFound:
-		return &pipeline.Error{Op: op, Err: &gone{short}}
+		return &pipeline.Error{Op: op, Err: objects.Gone(short)}
 	case bloberror.ContainerNotFound, bloberror.ContainerDisabled, bloberror.ContainerBeingDeleted:
 		return pipeline.Environment(op, short, containerHint)
 	case bloberror.MD5Mismatch, "Crc64Mismatch", bloberror.InvalidMD5:
@@ -154,7 +151,7 @@ func (b *Bucket) byStatus(op string, res *azcore.ResponseError, short error, buc
 	case status == http.StatusNotFound && bucket:
 		return pipeline.Environment(op, short, containerHint)
 	case status == http.StatusNotFound:
-		return &pipeline.Error{Op: op, Err: &gone{short}}
+		return &pipeline.Error{Op: op, Err: objects.Gone(short)}
 	case status == http.StatusBadRequest && res.ErrorCode == "" && !bucket:
 		// Not the service's: what stands before it does not take the address.
 		return &pipeline.Error{Op: op, Err: fmt.Errorf("%w: %w", objects.ErrName, short)}
@@ -196,12 +193,8 @@ func untokened(op string, err error) error {
 // of what was to be sent.
 func unanswered(op string, err error) error {
 	var (
-		failed   *azidentity.AuthenticationFailedError
-		place    *url.Error
-		cert     *tls.CertificateVerificationError
-		unknown  x509.UnknownAuthorityError
-		hostname x509.HostnameError
-		record   tls.RecordHeaderError
+		failed *azidentity.AuthenticationFailedError
+		place  *url.Error
 	)
 	if errors.As(err, &failed) {
 		return untokened("getting a token while "+op, err)
@@ -209,15 +202,8 @@ func unanswered(op string, err error) error {
 	if errors.As(err, &place) {
 		err = place.Err // without the address, which may be long
 	}
-	switch {
-	case errors.As(err, &cert) || errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch):
+	if objects.Untrusted(err) {
 		return pipeline.Environment(op, err, "check AZURE_STORAGE_ENDPOINT (http or https), and the certificates of this machine")
 	}
 	return pipeline.Environment(op, pipeline.Transient(err), endpointHint)
 }
-
-// gone is fs.ErrNotExist with what the server says.
-type gone struct{ err error }
-
-func (g *gone) Error() string   { return g.err.Error() }
-func (g *gone) Unwrap() []error { return []error{fs.ErrNotExist, g.err} }

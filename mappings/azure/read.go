@@ -161,7 +161,7 @@ func (b *Bucket) Open(ctx context.Context, i objects.Info, from int64) (io.ReadC
 	etag := strings.Trim(string(deref(res.ETag)), `"`)
 	switch {
 	case etag != "" && i.Version != "" && etag != i.Version, res.ContentLength != nil && *res.ContentLength != i.Bytes-from:
-		err = changed(op)
+		err = objects.Changed(op)
 	case from > 0 && res.ContentRange == nil:
 		err = pipeline.Environment(op, errors.ErrUnsupported, "check AZURE_STORAGE_ENDPOINT: the server does not send parts of an object")
 	}
@@ -169,7 +169,7 @@ func (b *Bucket) Open(ctx context.Context, i objects.Info, from int64) (io.ReadC
 		_ = res.Body.Close()
 		return nil, err
 	}
-	return &body{ctx: ctx, b: b, op: op, r: res.Body, left: i.Bytes - from}, nil
+	return &objects.Body{ReadCloser: res.Body, Left: i.Bytes - from, Classify: objects.Classifier(ctx, op, b.Classify)}, nil
 }
 
 // replaced tells an object that is gone from another one: Azurite has one answer
@@ -182,31 +182,5 @@ func (b *Bucket) replaced(ctx context.Context, op string, i objects.Info, cause 
 	case now.Version == i.Version: // it has come back, or the server is at odds with itself
 		return b.Classify(ctx, op, cause)
 	}
-	return changed(op)
+	return objects.Changed(op)
 }
-
-func changed(op string) error { return &pipeline.Error{Op: op, Err: objects.ErrChanged} }
-
-// body is the content of an answer, whose length is known.
-type body struct {
-	ctx  context.Context //nolint:containedctx // that of the request
-	b    *Bucket
-	op   string
-	r    io.ReadCloser
-	left int64
-}
-
-func (r *body) Read(p []byte) (int, error) {
-	n, err := r.r.Read(p)
-	r.left -= int64(n)
-	switch {
-	case err == nil:
-	case !errors.Is(err, io.EOF):
-		err = r.b.Classify(r.ctx, r.op, err)
-	case r.left != 0:
-		err = r.b.Classify(r.ctx, r.op, io.ErrUnexpectedEOF)
-	}
-	return n, err
-}
-
-func (r *body) Close() error { return r.r.Close() }

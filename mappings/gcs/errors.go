@@ -2,11 +2,8 @@ package gcs
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"slices"
@@ -112,7 +109,7 @@ func (b *Bucket) classify(ctx context.Context, op string, err error, bucket, upl
 	case res.Code == http.StatusNotFound && bucket:
 		return pipeline.Environment(op, short, bucketHint)
 	case res.Code == http.StatusNotFound || res.Code == http.StatusGone:
-		return &pipeline.Error{Op: op, Err: &gone{short}}
+		return &pipeline.Error{Op: op, Err: objects.Gone(short)}
 	case upload && damaged(res):
 		return &pipeline.Error{Op: op, Err: pipeline.Transient(fmt.Errorf("%w: %w", objects.ErrDigest, short))}
 	case res.Code < 300: // an answer that cannot be read
@@ -159,15 +156,7 @@ func untokened(op string, err *auth.Error) error {
 // unanswered is an error before or instead of an answer: of the connection, or
 // of what was to be sent.
 func unanswered(op string, err error) error {
-	var (
-		cert     *tls.CertificateVerificationError
-		unknown  x509.UnknownAuthorityError
-		hostname x509.HostnameError
-		record   tls.RecordHeaderError
-	)
-	err = located(err)
-	switch {
-	case errors.As(err, &cert) || errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch):
+	if err = located(err); objects.Untrusted(err) {
 		return pipeline.Environment(op, err, "check STORAGE_EMULATOR_HOST (http or https) where it is set, and the certificates of this machine")
 	}
 	return pipeline.Environment(op, pipeline.Transient(err), endpointHint)
@@ -182,9 +171,3 @@ func located(err error) error {
 	}
 	return err
 }
-
-// gone is fs.ErrNotExist with what the server says.
-type gone struct{ err error }
-
-func (g *gone) Error() string   { return g.err.Error() }
-func (g *gone) Unwrap() []error { return []error{fs.ErrNotExist, g.err} }

@@ -2,11 +2,8 @@ package s3
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"time"
@@ -101,7 +98,7 @@ func (b *Bucket) Classify(ctx context.Context, op string, err error) error {
 	short := answered(err)
 	switch Code(err) {
 	case "NoSuchKey", "NoSuchUpload":
-		return &pipeline.Error{Op: op, Err: &gone{short}}
+		return &pipeline.Error{Op: op, Err: objects.Gone(short)}
 	case "NoSuchBucket":
 		return pipeline.Environment(op, short, bucketHint)
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "TokenRefreshRequired", "XAdminUserNotFound": // the last is versitygw's
@@ -119,7 +116,7 @@ func (b *Bucket) Classify(ctx context.Context, op string, err error) error {
 	}
 	switch {
 	case status == http.StatusNotFound && (Code(err) == "NotFound" || Code(err) == ""): // a HEAD has no code of its own
-		return &pipeline.Error{Op: op, Err: &gone{short}}
+		return &pipeline.Error{Op: op, Err: objects.Gone(short)}
 	case status == http.StatusUnauthorized:
 		return pipeline.Environment(op, short, keyHint)
 	case status == http.StatusForbidden:
@@ -142,14 +139,10 @@ func (b *Bucket) Classify(ctx context.Context, op string, err error) error {
 // of what was to be sent.
 func (b *Bucket) unanswered(op string, err error) error {
 	var (
-		sent     *smithyhttp.RequestSendError
-		place    *url.Error
-		params   *smithy.InvalidParamsError
-		unsent   *smithy.SerializationError
-		cert     *tls.CertificateVerificationError
-		unknown  x509.UnknownAuthorityError
-		hostname x509.HostnameError
-		record   tls.RecordHeaderError
+		sent   *smithyhttp.RequestSendError
+		place  *url.Error
+		params *smithy.InvalidParamsError
+		unsent *smithy.SerializationError
 	)
 	if errors.As(err, &sent) && errors.As(sent.Err, &place) {
 		err = place.Err // without the address, which may be long
@@ -157,14 +150,8 @@ func (b *Bucket) unanswered(op string, err error) error {
 	switch {
 	case errors.As(err, &params) || errors.As(err, &unsent):
 		return &pipeline.Error{Op: op, Err: err}
-	case errors.As(err, &cert) || errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch):
+	case objects.Untrusted(err):
 		return pipeline.Environment(op, err, "check S3_ENDPOINT_URL (http or https), and AWS_CA_BUNDLE where the certificate is your own")
 	}
 	return pipeline.Environment(op, pipeline.Transient(err), endpointHint)
 }
-
-// gone is fs.ErrNotExist with what the server says.
-type gone struct{ err error }
-
-func (g *gone) Error() string   { return g.err.Error() }
-func (g *gone) Unwrap() []error { return []error{fs.ErrNotExist, g.err} }

@@ -192,20 +192,27 @@ func (b *Bucket) Open(ctx context.Context, info objects.Info, from int64) (io.Re
 	}
 	out, err := b.client.GetObject(ctx, in)
 	if Status(err) == http.StatusPreconditionFailed || Status(err) == http.StatusRequestedRangeNotSatisfiable {
-		return nil, changed(op)
+		return nil, objects.Changed(op)
 	}
 	if err != nil {
 		return nil, b.Classify(ctx, op, err)
 	}
 	if other := info.Version != "" && aws.ToString(out.ETag) != info.Version; other || out.ContentLength != nil && *out.ContentLength != info.Bytes-from {
 		_ = out.Body.Close()
-		return nil, changed(op)
+		return nil, objects.Changed(op)
 	}
 	if from > 0 && out.ContentRange == nil {
 		_ = out.Body.Close()
 		return nil, pipeline.Environment(op, errors.ErrUnsupported, "check S3_ENDPOINT_URL: the server does not send parts of an object")
 	}
-	r := &body{ctx: ctx, b: b, op: op, r: out.Body, left: info.Bytes - from}
+	r := &body{Body: objects.Body{ReadCloser: out.Body, Left: info.Bytes - from}}
+	r.Classify = func(err error) error {
+		if r.Left == 0 && ctx.Err() == nil {
+			// All has come: it is the checksum.
+			return &pipeline.Error{Op: op, Err: pipeline.Transient(fmt.Errorf("%w: %w", objects.ErrDigest, err))}
+		}
+		return b.Classify(ctx, op, err)
+	}
 	r.sums = checksums(out.ChecksumType, out.ChecksumCRC32C, out.ChecksumSHA256)
 	if !otherwise(out.ServerSideEncryption, out.SSECustomerAlgorithm) && b.md5Known() {
 		r.sums.MD5 = PlainETag(aws.ToString(out.ETag))
@@ -213,35 +220,11 @@ func (b *Bucket) Open(ctx context.Context, info objects.Info, from int64) (io.Re
 	return r, nil
 }
 
-func changed(op string) error { return &pipeline.Error{Op: op, Err: objects.ErrChanged} }
-
-// body is the content of an answer, whose length is known.
+// body is the content of an answer that told the digests of the whole object.
 type body struct {
+	objects.Body
 	sums objects.Sums
-	ctx  context.Context //nolint:containedctx // that of the request
-	b    *Bucket
-	op   string
-	r    io.ReadCloser
-	left int64
 }
 
-func (r *body) Read(p []byte) (int, error) {
-	n, err := r.r.Read(p)
-	r.left -= int64(n)
-	switch {
-	case err == nil:
-	case !errors.Is(err, io.EOF) && r.left == 0 && r.ctx.Err() == nil:
-		// All has come: it is the checksum.
-		err = &pipeline.Error{Op: r.op, Err: pipeline.Transient(fmt.Errorf("%w: %w", objects.ErrDigest, err))}
-	case !errors.Is(err, io.EOF):
-		err = r.b.Classify(r.ctx, r.op, err)
-	case r.left != 0:
-		err = r.b.Classify(r.ctx, r.op, io.ErrUnexpectedEOF)
-	}
-	return n, err
-}
-
-func (r *body) Close() error { return r.r.Close() }
-
-// Sums gives the digests of the whole object that the answer told.
+// Sums gives those digests.
 func (r *body) Sums() objects.Sums { return r.sums }

@@ -5,11 +5,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 
 	"outgrow/mappings/env"
+	"outgrow/mappings/objects/objectstest"
 	"outgrow/pipeline"
 	"outgrow/pipeline/localstate"
 	"outgrow/pipeline/pipetest"
@@ -78,25 +78,10 @@ func TestConformance(t *testing.T) {
 		},
 		Change: func(o *pipeline.Object) *pipeline.Object { return object(o.Name, random(int(o.Bytes)+7)) },
 		ReadBack: func(t testing.TB, target string) pipeline.Source[*pipeline.Object] {
-			return readBack(t, targets[target])
+			return objectstest.ReadBack(t, uploader(t, targets[target]).b)
 		},
 		Seeds: 4,
 	})
-}
-
-// readBack is what the container holds.
-func readBack(t testing.TB, cfg env.AzureConfig) pipeline.Source[*pipeline.Object] {
-	u := uploader(t, cfg)
-	found := pipetest.Expected[*pipeline.Object]{Unit: uploads}
-	for info, err := range u.b.List(context.Background()) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		found.Records = append(found.Records, &pipeline.Object{Name: "uploads/" + info.Key, Bytes: info.Bytes,
-			Open: func(ctx context.Context) (io.ReadCloser, error) { return u.b.Open(ctx, info, 0) }})
-	}
-	slices.SortFunc(found.Records, func(a, b *pipeline.Object) int { return strings.Compare(a.Name, b.Name) })
-	return pipetest.NewMemory(pipeline.Limits{}, found)
 }
 
 // A run is stopped in a large file; the next sends only what is not there.

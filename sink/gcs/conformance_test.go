@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"outgrow/mappings/env"
+	"outgrow/mappings/objects/objectstest"
 	"outgrow/pipeline"
 	"outgrow/pipeline/localstate"
 	"outgrow/pipeline/pipetest"
@@ -63,17 +63,7 @@ func TestConformance(t *testing.T) {
 		},
 		Change: func(o *pipeline.Object) *pipeline.Object { return object(o.Name, random(int(o.Bytes)+7)) },
 		ReadBack: func(t testing.TB, target string) pipeline.Source[*pipeline.Object] {
-			u := uploader(t, targets[target], "")
-			found := pipetest.Expected[*pipeline.Object]{Unit: uploads}
-			for info, err := range u.b.List(context.Background()) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				found.Records = append(found.Records, &pipeline.Object{Name: "uploads/" + info.Key, Bytes: info.Bytes,
-					Open: func(ctx context.Context) (io.ReadCloser, error) { return u.b.Open(ctx, info, 0) }})
-			}
-			slices.SortFunc(found.Records, func(a, b *pipeline.Object) int { return strings.Compare(a.Name, b.Name) })
-			return pipetest.NewMemory(pipeline.Limits{}, found)
+			return objectstest.ReadBack(t, uploader(t, targets[target], "").b)
 		},
 		Seeds: 4,
 	})
