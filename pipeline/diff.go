@@ -225,7 +225,7 @@ func (d *differ[T]) refusals(ctx context.Context, b Batch[T], add *UnitDiff, not
 			return err
 		}
 		if !listed {
-			put, err := d.replayed(ctx, b.Part.Unit, r.Key)
+			put, err := WasReplayed(ctx, d.Journal, b.Part.Unit.ID(), r.Key)
 			if err != nil {
 				return err
 			}
@@ -249,19 +249,6 @@ func (d *differ[T]) refusals(ctx context.Context, b Batch[T], add *UnitDiff, not
 
 // Replayed is the ledger's reason for a repaired record that was put in.
 const Replayed Reason = "replayed"
-
-func (d *differ[T]) replayed(ctx context.Context, u Unit, key string) (bool, error) {
-	if d.Journal == nil {
-		return false, nil
-	}
-	changes, err := d.Journal.Changed(ctx, u.ID(), key)
-	for _, c := range changes {
-		if c.Reason == Replayed {
-			return true, err
-		}
-	}
-	return false, err
-}
 
 // refused reports whether the key stands in the quarantine, and whether all its
 // reasons are accepted.
@@ -379,7 +366,7 @@ func (d *differ[T]) extraPage(ctx context.Context, u Unit, source Getter[T], pag
 			continue
 		}
 		found++
-		put, err := d.replayed(ctx, u, key)
+		put, err := WasReplayed(ctx, d.Journal, u.ID(), key)
 		if err != nil {
 			return found, err
 		}

@@ -2,12 +2,23 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
 // Replay is the ledger's line of a repaired record that was put in.
 func Replay(unit Unit, key string) Change {
 	return Change{Unit: unit.ID(), Key: key, Reason: Replayed, Before: Digest(nil), After: Digest(key), Note: "put in from the quarantine"}
+}
+
+// WasReplayed reports whether a repaired record was put in for this key, as the
+// ledger tells; a nil journal tells nothing.
+func WasReplayed(ctx context.Context, j Journal, unit, key string) (bool, error) {
+	if j == nil {
+		return false, nil
+	}
+	changes, err := j.Changed(ctx, unit, key)
+	return slices.ContainsFunc(changes, func(c Change) bool { return c.Reason == Replayed }), err
 }
 
 // Accepted lists the keys of the records that a write did not refuse.

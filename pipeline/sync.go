@@ -157,7 +157,7 @@ func (s *syncer[T]) counts() []UnitSync {
 
 func (s *syncer[T]) run(ctx context.Context) error {
 	s.Digests.Pass()
-	gone, err := s.goneUnits(ctx)
+	left, err := s.goneUnits(ctx)
 	if err != nil {
 		return err
 	}
@@ -172,17 +172,21 @@ func (s *syncer[T]) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.few(ctx); err != nil {
+	gone, err := s.few(ctx)
+	if err != nil {
 		return err
 	}
 	for _, units := range slices.Backward(levels) {
 		for _, u := range units {
+			if !gone[u.ID()] {
+				continue
+			}
 			if err := s.removeUnseen(ctx, u); err != nil {
 				return err
 			}
 		}
 	}
-	for _, u := range gone {
+	for _, u := range left {
 		if err := s.dropUnit(ctx, u); err != nil {
 			return err
 		}
@@ -284,18 +288,21 @@ func (s *syncer[T]) own(ctx context.Context, u Unit) error {
 	return s.Journal.FinishPart(ctx, part)
 }
 
-// few sees that no unit would lose more than a fifth.
-func (s *syncer[T]) few(ctx context.Context) error {
+// few sees that no unit would lose more than a fifth, and gives those that lose
+// anything.
+func (s *syncer[T]) few(ctx context.Context) (losing map[string]bool, err error) {
+	losing = map[string]bool{}
 	for _, u := range s.Units {
 		held, unseen, err := s.Digests.Count(ctx, u.ID())
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := s.notMany(u, held, unseen); err != nil {
-			return err
+			return nil, err
 		}
+		losing[u.ID()] = unseen > 0
 	}
-	return nil
+	return losing, nil
 }
 
 func (s *syncer[T]) notMany(u Unit, held, gone int64) error {
@@ -308,10 +315,6 @@ func (s *syncer[T]) notMany(u Unit, held, gone int64) error {
 
 // removeUnseen removes what the source has no more.
 func (s *syncer[T]) removeUnseen(ctx context.Context, u Unit) error {
-	_, unseen, err := s.Digests.Count(ctx, u.ID())
-	if err != nil || unseen == 0 {
-		return err
-	}
 	for keys, err := range s.Digests.Unseen(ctx, u.ID()) {
 		if err != nil {
 			return err
@@ -408,10 +411,4 @@ func (s *syncer[T]) dropUnit(ctx context.Context, u Unit) error {
 		return err
 	}
 	return s.staleLines(ctx, u)
-}
-
-// replayed reports whether a repaired record was put in for this key.
-func (s *syncer[T]) replayed(ctx context.Context, u Unit, key string) (bool, error) {
-	changes, err := s.Journal.Changed(ctx, u.ID(), key)
-	return slices.ContainsFunc(changes, func(c Change) bool { return c.Reason == Replayed }), err
 }

@@ -69,7 +69,7 @@ func (s *syncer[T]) sort(ctx context.Context, b Batch[T]) (*offered[T], error) {
 		case known.Sum != o.sums[r.Key()]:
 			o.changed = append(o.changed, r)
 		case known.Refused:
-			put, err := s.replayed(ctx, o.unit, r.Key())
+			put, err := WasReplayed(ctx, s.Journal, o.unit.ID(), r.Key())
 			if err != nil {
 				return nil, err
 			}
@@ -267,7 +267,7 @@ func (s *syncer[T]) refusals(ctx context.Context, o *offered[T], refused []Refus
 			continue
 		}
 		// Nothing is known of it: somebody may have put it in, repaired.
-		in, err := s.replayed(ctx, o.unit, key)
+		in, err := WasReplayed(ctx, s.Journal, o.unit.ID(), key)
 		if err != nil {
 			return err
 		}

@@ -101,6 +101,6 @@ func (s *syncer[T]) takeExtras(ctx context.Context, u Unit, lister KeyLister, n,
 	if err := look(); err != nil {
 		return err
 	}
-	extra = slices.DeleteFunc(extra, func(k string) bool { put, err := s.replayed(ctx, u, k); return put || err != nil })
+	extra = slices.DeleteFunc(extra, func(k string) bool { put, err := WasReplayed(ctx, s.Journal, u.ID(), k); return put || err != nil })
 	return s.take(ctx, u, extra, true)
 }

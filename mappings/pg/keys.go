@@ -36,15 +36,15 @@ func KeyJoin(t *Table, alias string, keys []string, first int) (from, where stri
 	unnest, names, same := make([]string, len(columns)), make([]string, len(columns)), make([]string, len(columns))
 	for i, c := range columns {
 		args = append(args, values[i])
-		unnest[i] = fmt.Sprintf("$%d::text[]::%s[]", first+i, keyCast(c))
+		unnest[i] = fmt.Sprintf("$%d::text[]::%s[]", first+i, CastOf(c))
 		names[i] = fmt.Sprintf("k%d", i)
 		same[i] = alias + "." + Ident(c.Name) + " = k." + names[i]
 	}
 	return "unnest(" + strings.Join(unnest, ", ") + ") AS k(" + strings.Join(names, ", ") + ")", strings.Join(same, " AND "), args
 }
 
-// keyCast is the type that a key's text is cast to.
-func keyCast(c Column) string {
+// CastOf is the type that a key's text is cast to.
+func CastOf(c Column) string {
 	switch c.Type {
 	case schema.Text, schema.Varchar:
 		return "text" // a text parameter serves an index on varchar too

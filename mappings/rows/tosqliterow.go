@@ -2,7 +2,6 @@ package rows
 
 import (
 	"slices"
-	"strings"
 	"sync"
 
 	"outgrow/pipeline"
@@ -83,19 +82,5 @@ func (p *sqlitePlan) convert(unit pipeline.Unit, row *pipeline.Row, opt Options)
 		}
 		out.Values[i] = v
 	}
-	key := out.Key()
-	if len(refusals) > 0 {
-		if strings.Contains(key, pipeline.NullKey) {
-			// Any number of rows may have NULL in their key.
-			key += "#" + pipeline.Digest(string(refusals[0].Record))[:16]
-		}
-		for i := range refusals {
-			refusals[i].Key = key
-		}
-		return nil, nil, refusals
-	}
-	for i := range changes {
-		changes[i].Key = key
-	}
-	return out, changes, nil
+	return named(out, changes, refusals)
 }

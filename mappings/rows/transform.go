@@ -121,7 +121,13 @@ func (p *plan) convert(unit pipeline.Unit, row *pipeline.Row, opt Options) (*pip
 		}
 		out.Values[i] = v
 	}
-	key := out.Key() // the name of the row on the target
+	return named(out, changes, refusals)
+}
+
+// named gives the lines the key that the row has on the target, and the row only
+// where nothing of it was refused.
+func named(out *pipeline.Row, changes []pipeline.Change, refusals []pipeline.Refusal) (*pipeline.Row, []pipeline.Change, []pipeline.Refusal) {
+	key := out.Key()
 	if len(refusals) > 0 {
 		if strings.Contains(key, pipeline.NullKey) {
 			// SQLite allows any number of rows with NULL in their key.

@@ -21,21 +21,13 @@ func (s *Sink) Put(ctx context.Context, unit pipeline.Unit, records []*pipeline.
 	var w writer
 	var keys []string
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		w, keys = writer{Sink: s, unit: unit}, nil
-		kept, err := w.screen(ctx, tx, records)
-		if err != nil {
+		w = writer{Sink: s, unit: unit}
+		var err error
+		if keys, err = w.upsertAll(ctx, tx, records); err != nil {
 			return err
 		}
-		for _, v := range kept {
-			done, err := w.upsert(ctx, tx, v)
-			if err != nil {
-				return err
-			}
-			if done {
-				keys = append(keys, v.ID)
-				w.out.Written++
-				w.out.Changed = append(w.out.Changed, pipeline.Replay(unit, v.ID))
-			}
+		for _, key := range keys {
+			w.out.Changed = append(w.out.Changed, pipeline.Replay(unit, key))
 		}
 		if err := s.store.Lines(ctx, tx, nil, w.out.Changed); err != nil {
 			return err
@@ -50,6 +42,26 @@ func (s *Sink) Put(ctx context.Context, unit pipeline.Unit, records []*pipeline.
 
 // upsertSQL replaces a record of the same collection.
 const upsertSQL = " ON CONFLICT (id) DO UPDATE SET vector = excluded.vector, text = excluded.text, vmetadata = excluded.vmetadata WHERE d.collection_name = excluded.collection_name"
+
+// upsertAll writes the records that can be held over those of their ids, and
+// gives the keys of those that were.
+func (w *writer) upsertAll(ctx context.Context, tx pgx.Tx, records []*pipeline.Vector) (keys []string, err error) {
+	kept, err := w.screen(ctx, tx, records)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range kept {
+		done, err := w.upsert(ctx, tx, v)
+		if err != nil {
+			return nil, err
+		}
+		if done {
+			keys = append(keys, v.ID)
+			w.out.Written++
+		}
+	}
+	return keys, nil
+}
 
 var errElsewhere = errors.New("another collection holds the id")
 

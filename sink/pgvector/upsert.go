@@ -21,20 +21,8 @@ func (s *Sink) Upsert(ctx context.Context, unit pipeline.Unit, records []*pipeli
 	var w writer
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		w = writer{Sink: s, unit: unit}
-		kept, err := w.screen(ctx, tx, records)
-		if err != nil {
-			return err
-		}
-		for _, v := range kept {
-			done, err := w.upsert(ctx, tx, v)
-			if err != nil {
-				return err
-			}
-			if done {
-				w.out.Written++
-			}
-		}
-		return nil
+		_, err := w.upsertAll(ctx, tx, records)
+		return err
 	})
 	if err != nil {
 		return pipeline.Outcome{}, pg.Classify("writing records into "+unit.ID(), err)

@@ -193,31 +193,42 @@ FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_class r ON r.
 WHERE c.contype = 'f' AND c.conparentid = 0 AND t.relnamespace = r.relnamespace AND t.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1)
  AND t.relname = ANY ($2::text[]) AND r.relname = ANY ($2::text[]) ORDER BY 1`
 
+// keysOf lists the foreign keys of these tables to each other. Their definitions
+// name every schema only with nothing on the search path.
+func (s *Sink) keysOf(ctx context.Context, q pg.Querier, names []string) ([]foreignKey, error) {
+	rows, err := q.Query(ctx, keysSQL, s.schema, names)
+	if err != nil {
+		return nil, err
+	}
+	var name, table, ref, onDelete, def string
+	var cols, refCols []string
+	var keys []foreignKey
+	_, err = pgx.ForEachRow(rows, []any{&name, &table, &ref, &cols, &refCols, &onDelete, &def}, func() error {
+		keys = append(keys, foreignKey{Name: name, Table: table, Columns: slices.Clone(cols), RefTable: ref, RefColumns: slices.Clone(refCols), OnDelete: onDelete,
+			SQL: "ALTER TABLE ONLY " + s.t(table) + " ADD CONSTRAINT " + pg.Ident(name) + " " + strings.TrimSuffix(def, " NOT VALID")})
+		return nil
+	})
+	return keys, err
+}
+
 // takeAway records and drops the plain indexes and foreign keys of tables.
 func (s *Sink) takeAway(ctx context.Context, tx pgx.Tx, names []string) error {
 	// With nothing on the search path definitions name every schema.
 	if _, err := tx.Exec(ctx, "SET LOCAL search_path = pg_catalog"); err != nil {
 		return err
 	}
-	var drop []string
-	var name, table, ref, onDelete, def string
-	var cols, refCols []string
-	var keys []foreignKey
-	rows, err := tx.Query(ctx, keysSQL, s.schema, names)
+	keys, err := s.keysOf(ctx, tx, names)
 	if err != nil {
 		return err
 	}
-	if _, err := pgx.ForEachRow(rows, []any{&name, &table, &ref, &cols, &refCols, &onDelete, &def}, func() error {
-		alter := "ALTER TABLE ONLY " + s.t(table)
-		keys = append(keys, foreignKey{Name: name, Table: table, Columns: slices.Clone(cols), RefTable: ref, RefColumns: slices.Clone(refCols), OnDelete: onDelete,
-			SQL: alter + " ADD CONSTRAINT " + pg.Ident(name) + " " + strings.TrimSuffix(def, " NOT VALID")})
-		drop = append(drop, alter+" DROP CONSTRAINT "+pg.Ident(name))
-		return nil
-	}); err != nil {
-		return err
+	var drop []string
+	for _, k := range keys {
+		drop = append(drop, "ALTER TABLE ONLY "+s.t(k.Table)+" DROP CONSTRAINT "+pg.Ident(k.Name))
 	}
 	indexes := map[string]index{}
-	if rows, err = tx.Query(ctx, indexesSQL, s.schema, names); err != nil {
+	var name, table, def string
+	rows, err := tx.Query(ctx, indexesSQL, s.schema, names)
+	if err != nil {
 		return err
 	}
 	if _, err := pgx.ForEachRow(rows, []any{&name, &table, &def}, func() error {

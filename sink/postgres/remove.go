@@ -41,26 +41,14 @@ func (s *Sink) Remove(ctx context.Context, unit pipeline.Unit, keys []string) (p
 	return out, nil
 }
 
-// foreignKeys lists the foreign keys of these tables to each other or to any
-// table of the schema that is among them.
+// foreignKeys lists the foreign keys of these tables to any table of the schema
+// that is among Open WebUI's.
 func (s *Sink) foreignKeys(ctx context.Context, names []string) ([]foreignKey, error) {
 	s.mu.Lock()
 	all := sorted(s.tables)
 	s.mu.Unlock()
-	rows, err := s.pool.Query(ctx, keysSQL, s.schema, all)
-	if err != nil {
-		return nil, err
-	}
-	var name, table, ref, onDelete, def string
-	var cols, refCols []string
-	var out []foreignKey
-	_, err = pgx.ForEachRow(rows, []any{&name, &table, &ref, &cols, &refCols, &onDelete, &def}, func() error {
-		if slices.Contains(names, table) {
-			out = append(out, foreignKey{Name: name, Table: table, Columns: slices.Clone(cols), RefTable: ref, RefColumns: slices.Clone(refCols), OnDelete: onDelete})
-		}
-		return nil
-	})
-	return out, err
+	keys, err := s.keysOf(ctx, s.pool, all)
+	return slices.DeleteFunc(keys, func(k foreignKey) bool { return !slices.Contains(names, k.Table) }), err
 }
 
 // Levels puts tables after those that they refer to. A reference to the table
@@ -78,24 +66,11 @@ func (s *Sink) Levels(ctx context.Context, units []pipeline.Unit) ([][]pipeline.
 	if err != nil {
 		return nil, pg.Classify("reading the foreign keys", err)
 	}
-	level := map[string]int{}
-	for again := true; again; {
-		again = false
-		for _, k := range keys {
-			// More levels than tables: they refer to each other in a circle.
-			if k.Table != k.RefTable && level[k.Table] <= level[k.RefTable] && level[k.RefTable] < len(names) {
-				level[k.Table], again = level[k.RefTable]+1, true
-			}
-		}
+	refers := make([][2]string, len(keys))
+	for i, k := range keys {
+		refers[i] = [2]string{k.Table, k.RefTable}
 	}
-	var out [][]pipeline.Unit
-	for _, u := range units {
-		for len(out) <= level[u.Name] {
-			out = append(out, nil)
-		}
-		out[level[u.Name]] = append(out[level[u.Name]], u)
-	}
-	return slices.DeleteFunc(out, func(l []pipeline.Unit) bool { return len(l) == 0 }), nil
+	return pipeline.LevelsOf(units, refers), nil
 }
 
 // remover removes rows and what refers to them inside one transaction.

@@ -245,15 +245,10 @@ func (s *Sink) Put(ctx context.Context, u pipeline.Unit, records []*pipeline.Vec
 	if s.cfg.Journal == nil {
 		return pipeline.Outcome{}, fmt.Errorf("putting records into %s without a journal: %w", u.ID(), errors.ErrUnsupported)
 	}
-	free, taken, err := s.elsewhere(ctx, u, records)
+	out, err := s.Upsert(ctx, u, records, pipeline.Upsert{})
 	if err != nil {
 		return pipeline.Outcome{}, err
 	}
-	out, err := s.upsert(ctx, u, free, false)
-	if err != nil {
-		return pipeline.Outcome{}, err
-	}
-	out.Refused = append(out.Refused, taken...)
 	return pipeline.Settle(ctx, s.cfg.Journal, u, pipeline.Accepted(records, out), out)
 }
 

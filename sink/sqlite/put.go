@@ -19,12 +19,8 @@ func (s *Sink) Put(ctx context.Context, unit pipeline.Unit, records []*pipeline.
 	}
 	before := map[string]bool{}
 	for _, r := range records {
-		lines, err := s.cfg.Journal.Changed(ctx, unit.ID(), r.Key())
-		if err != nil {
+		if before[r.Key()], err = pipeline.WasReplayed(ctx, s.cfg.Journal, unit.ID(), r.Key()); err != nil {
 			return pipeline.Outcome{}, err
-		}
-		for _, l := range lines {
-			before[r.Key()] = before[r.Key()] || l.Reason == pipeline.Replayed
 		}
 	}
 	l := loader{sink: s, unit: unit, table: t}

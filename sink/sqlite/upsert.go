@@ -175,24 +175,11 @@ func (s *Sink) Levels(ctx context.Context, units []pipeline.Unit) ([][]pipeline.
 			return nil, err
 		}
 	}
-	level := map[string]int{}
-	for again := true; again; {
-		again = false
-		for name, t := range s.tables {
-			for _, k := range t.keys {
-				// More levels than tables: they refer to each other in a circle.
-				if name != k.parent && level[name] <= level[k.parent] && level[k.parent] < len(s.tables) {
-					level[name], again = level[k.parent]+1, true
-				}
-			}
+	var refers [][2]string
+	for name, t := range s.tables {
+		for _, k := range t.keys {
+			refers = append(refers, [2]string{name, k.parent})
 		}
 	}
-	var out [][]pipeline.Unit
-	for _, u := range units {
-		for len(out) <= level[u.Name] {
-			out = append(out, nil)
-		}
-		out[level[u.Name]] = append(out[level[u.Name]], u)
-	}
-	return slices.DeleteFunc(out, func(l []pipeline.Unit) bool { return len(l) == 0 }), nil
+	return pipeline.LevelsOf(units, refers), nil
 }

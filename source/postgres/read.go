@@ -79,7 +79,7 @@ func (r *reading) bounds() (where string, args []any, err error) {
 		words := make([]string, len(key))
 		for i, v := range key {
 			args = append(args, v)
-			words[i] = fmt.Sprintf("$%d::text::%s", len(args), r.order[i].cast())
+			words[i] = fmt.Sprintf("$%d::text::%s", len(args), pg.CastOf(r.order[i].Column))
 		}
 		if where == "" {
 			where = " WHERE "
@@ -120,7 +120,7 @@ func (r *reading) byKeys(ctx context.Context, cancel context.CancelFunc, tx pgx.
 	arrays, names, same := make([]string, len(r.order)), make([]string, len(r.order)), make([]string, len(r.order))
 	for i, o := range r.order {
 		names[i] = fmt.Sprintf("k%d", i)
-		arrays[i] = fmt.Sprintf("$%d::text[]::%s[]", i+1, o.cast())
+		arrays[i] = fmt.Sprintf("$%d::text[]::%s[]", i+1, pg.CastOf(o.Column))
 		same[i] = "t." + pg.Ident(o.Name) + " = k." + names[i]
 	}
 	sql := "SELECT " + r.reader.Select("t") + ", " + r.texts("t.") + " FROM unnest(" + strings.Join(arrays, ", ") + ") WITH ORDINALITY AS k(" + strings.Join(names, ", ") +

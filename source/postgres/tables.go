@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outgrow/mappings/pg"
-	"outgrow/mappings/schema"
 	"outgrow/pipeline"
 )
 
@@ -67,16 +66,6 @@ func (o ordered) by(alias string) string {
 		return alias + pg.Ident(o.Name) + ` COLLATE "C"`
 	}
 	return alias + pg.Ident(o.Name)
-}
-
-// cast is the type that its text is cast to: a text parameter serves an index on
-// varchar too.
-func (o ordered) cast() string {
-	switch o.Type {
-	case schema.Text, schema.Varchar:
-		return "text"
-	}
-	return string(o.Type)
 }
 
 // orderBy is "a, b", the order of the rows.
