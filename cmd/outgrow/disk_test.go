@@ -81,25 +81,28 @@ func smallDisk(t *testing.T, size string) (dsn string, grow func(size string)) {
 func TestTargetDiskFull(t *testing.T) {
 	t.Parallel()
 	data := bigData(t, "50MB")
-	for _, size := range []string{"20m", "42m"} {
+	for size, little := range map[string]string{"20m": "21m", "42m": "43m"} {
 		t.Run(size, func(t *testing.T) {
 			dsn, grow := smallDisk(t, size)
 			l := labOn(t, data, dsn)
 			before := tree(t, data)
 			r := l.migrate()
-			at := l.phase()
 			if r.code == 0 {
 				t.Fatalf("%s was enough", size)
 			}
+			// With nothing left at all, the server may have no room for a new session's own files
+			// ("could not write init file", SQLSTATE XX000).
+			grow(little)
+			at := l.phase()
 			r.exits(3, "SQLSTATE 53100", "safe    the source is untouched", "not     Do not start the new one", "fix     free").nextStep()
-			if strings.Contains(r.err, "cannot be asked") {
-				t.Errorf("it is not said what is missing:\n%s", r.err)
-			}
 			if l.released() {
 				t.Error("alembic_version is there")
 			}
 			l.in("status", "--to", l.env).exits(0)
-			l.migrate().exits(3) // nothing gets better by itself, and nothing worse
+			again := l.migrate().exits(3) // nothing gets better by itself, and nothing worse
+			if strings.Contains(again.err, "cannot be asked") {
+				t.Errorf("it is not said what is missing:\n%s", again.err)
+			}
 			grow("400m")
 			l.migrate().exits(0, "nothing is done twice")
 			l.equal()
