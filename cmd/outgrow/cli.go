@@ -16,6 +16,8 @@ type CLI struct {
 	Plan    planCmd    `cmd:"" help:"Dry run: read everything through every transform, write nothing, say what would go wrong."`
 	Migrate migrateCmd `cmd:"" help:"Copy rows, vectors and files; the same command resumes."`
 	Sync    syncCmd    `cmd:"" help:"Bring a migrated target up to a source that has changed since: only what is new, changed or gone."`
+	Cutover cutoverCmd `cmd:"" help:"The guided run: plan, migrate and sync while Open WebUI runs, then stop, last pass, verify, start."`
+	Watch   watchCmd   `cmd:"" help:"After the stop: tell what is still written to the old side."`
 	Verify  verifyCmd  `cmd:"" help:"Compare every row, every vector and every file byte of both sides."`
 	Status  statusCmd  `cmd:"" help:"Show how far a migration is, what is missing on the target, and the quarantine."`
 	Replay  replayCmd  `cmd:"" help:"Put repaired records from the quarantine into the target."`
@@ -72,6 +74,16 @@ var examples = map[string][]string{
 		"outgrow sync --from ./data --to scaled.env   # while the app runs, as often as you like",
 		"outgrow sync --from ./data --to scaled.env --stopped   # the last pass, after the app was stopped",
 		"outgrow sync --from ./data --to scaled.env --allow-deletes",
+		"outgrow sync --from ./data --to scaled.env --strays   # after the cutover: what was still written to the old side",
+	},
+	"cutover": {
+		"outgrow cutover --from ./data --to scaled.env   # asks before the stop",
+		"outgrow cutover --from ./data --to scaled.env --stop-cmd 'docker compose stop' --start-cmd 'docker compose -f scaled.yml up -d' --health http://127.0.0.1:8080/health --yes",
+		"outgrow cutover --from ./data --to scaled.env --restart 45s   # how long Open WebUI takes to stop and start, for the prediction",
+	},
+	"watch": {
+		"outgrow watch --from ./data --to scaled.env --for 1h",
+		"outgrow watch --from ./data --to scaled.env --once || outgrow sync --from ./data --to scaled.env --strays",
 	},
 	"verify": {"outgrow verify --from ./data --to scaled.env", "outgrow verify --from local.env --to s3.env --only files --deep   # read every byte of the bucket, too", "outgrow verify --from ./data --to scaled.env --json | jq 'select(.event==\"difference\")'"},
 	"status": {"outgrow status --to scaled.env", "outgrow status --to scaled.env --quarantine > refused.jsonl"},

@@ -34,6 +34,10 @@ var built struct {
 }
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(appFolder); dir != "" {
+		appMain(dir)
+		return
+	}
 	code := m.Run()
 	if built.dir != "" {
 		_ = os.RemoveAll(built.dir)

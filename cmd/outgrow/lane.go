@@ -31,6 +31,8 @@ type mover interface {
 	Copy(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter, digests string) error
 	// Sync brings a target that Copy has filled up to the source once more.
 	Sync(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter, how syncHow) ([]pipeline.UnitSync, error)
+	// Strays finds, or carries over, what the source got after the last pass.
+	Strays(ctx context.Context, meter *pipeline.Meter, dir string, carry bool, report func(pipeline.Stray)) ([]pipeline.UnitStrays, error)
 	// Peek gives the run that the journal tells of, nil when there is none.
 	Peek(ctx context.Context) (*pipeline.Run, error)
 	// Release is the very last act, after every lane was copied.

@@ -43,7 +43,7 @@ func main() {
 // run is the whole program, so that tests can call it in their own process. It
 // returns the exit code.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	return (&app{ctx: ctx, environ: environ, out: stdout, err: stderr}).command(args)
+	return (&app{ctx: ctx, environ: environ, in: os.Stdin, out: stdout, err: stderr}).command(args)
 }
 
 // command runs the command that the arguments name.
@@ -72,8 +72,10 @@ func (a *app) command(args []string) int {
 type app struct {
 	ctx      context.Context //nolint:containedctx // kong's Run methods take bound values, so the root context travels in one.
 	environ  []string
+	in       *os.File // nil: there is nobody to ask
 	out, err io.Writer
 	json     bool
+	guided   bool                // one command leads through several: none says what to call next
 	redact   func(string) string // hides secrets in error texts; nil before a deployment was read
 	failure  func(error)         // prints the failure screen of a run that had begun
 	// fs finds the type of a file system; nil is fstype.Of. Tests have others.

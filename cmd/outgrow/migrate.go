@@ -50,8 +50,9 @@ type migration struct {
 	all     []pipeline.Finding
 	// switched is what became of file.path, nil where it is not switched here.
 	switched *pathsReport
-	misled   misled // the rows of refused files
-	pass     *pass  // of sync, nil for migrate
+	misled   misled          // the rows of refused files
+	pass     *pass           // of sync, nil for migrate
+	waiting  map[string]bool // reasons that nobody has agreed to, once it is over
 }
 
 func (m *migration) run(ctx context.Context) error {
@@ -63,7 +64,9 @@ func (m *migration) run(ctx context.Context) error {
 	if err := m.begin(ctx, findings); err != nil {
 		return err
 	}
-	m.screen(m.command(), m.id, m.resumed, findings)
+	if m.pass == nil || !m.guided {
+		m.screen(m.command(), m.id, m.resumed, findings)
+	}
 	m.started = true
 	if err := m.copyAll(ctx); err != nil {
 		return err
@@ -192,6 +195,7 @@ func (m *migration) conclude(ctx context.Context) error {
 		return err
 	}
 	code, waiting := pipeline.ExitOK, map[string]bool{}
+	m.waiting = waiting
 	for _, t := range refused {
 		if !t.Accepted && t.Count > 0 {
 			code = pipeline.ExitDiffers
@@ -257,13 +261,16 @@ func (m *migration) printDone(refused, ledger []pipeline.Tally, waiting map[stri
 	}
 	m.sayPaths()
 	m.misled.say(m.app, m.ownFiles())
-	if m.changed {
+	if m.changed && !m.guided {
 		m.say("changed the source was written to since this %s began: a sync pass is needed before the target is equal", m.what())
 		m.say("fix     stop Open WebUI, then: outgrow sync %s", m.pairArgs())
 	}
 	if len(waiting) > 0 {
 		m.say("fix     look at them: outgrow status %s --quarantine", m.target())
 		m.say("        repair and put them in: outgrow replay %s FILE, or agree to leave them out: --accept %s", m.target(), strings.Join(keysOf(waiting), ","))
+	}
+	if m.guided {
+		return
 	}
 	m.say("report  %s", path)
 	m.say("next    outgrow verify %s", m.pairArgs())
@@ -293,11 +300,19 @@ func (m *migration) save(code int, problem string, complete bool, refused, ledge
 	return updateReport(m.state, func(r *report) {
 		r.From, r.To = m.describe()
 		if m.pass != nil {
-			r.Sync = &syncReport{Run: m.id, At: m.began.UTC(), Seconds: time.Since(m.began).Seconds(), SourceChanged: m.changed, Complete: complete, Exit: code,
+			predicted := 0.0
+			if r.Sync != nil && r.Sync.Run == m.id && r.Sync.Complete {
+				predicted = r.Sync.Seconds // a pass reads the source once, whatever it finds
+			}
+			r.Sync = &syncReport{Predicted: predicted, Run: m.id, At: m.began.UTC(), Seconds: time.Since(m.began).Seconds(), SourceChanged: m.changed, Complete: complete, Exit: code,
 				Error: problem, Units: m.changedUnits(), Findings: m.all, Quarantine: refused, Ledger: ledger, Paths: m.switched}
 			return
 		}
-		r.Migrate = &migrateReport{Run: m.id, At: m.began.UTC(), Seconds: time.Since(m.began).Seconds(), Resumed: m.resumed, SourceChanged: m.changed,
+		predicted := 0.0
+		if r.Plan != nil {
+			predicted = r.Plan.Estimate
+		}
+		r.Migrate = &migrateReport{Predicted: predicted, Run: m.id, At: m.began.UTC(), Seconds: time.Since(m.began).Seconds(), Resumed: m.resumed, SourceChanged: m.changed,
 			Complete: complete, Exit: code, Error: problem, Units: unitReports(m.meter), Findings: m.all, Quarantine: refused, Ledger: ledger, Paths: m.switched, FileSystems: m.systems}
 	})
 }

@@ -47,6 +47,7 @@ type planning struct {
 	changes  map[pipeline.Tally]int64
 	byID     map[pipeline.Tally]bool // kinds that were refused for their ids
 	shown    []pipeline.Refusal      // the first of each kind
+	waiting  []string                // reasons that nobody has agreed to, once it is over
 }
 
 // shownPerKind is how many problems of a kind are printed; all are in the file.
@@ -79,6 +80,7 @@ func (p *planning) run(ctx context.Context) error {
 	findings = append(findings, p.fromProblems(path)...)
 	sortFindings(findings)
 	refused, waiting := judge(findings, p.consent)
+	p.waiting = waiting
 	report, err := updateReport(p.state, func(r *report) {
 		r.From, r.To = p.describe()
 		r.Plan = &planReport{At: p.began.UTC(), Seconds: time.Since(p.began).Seconds(), Estimate: p.estimate().Seconds(), Refused: refused,
@@ -286,7 +288,9 @@ func (p *planning) print(findings []pipeline.Finding, refused bool, waiting []st
 		if len(waiting) > 0 {
 			p.say("      migrate will exit 4 unless these are agreed to: --accept %s", joinComma(waiting))
 		}
-		p.say("next  outgrow migrate %s", p.pairArgs())
+		if !p.guided {
+			p.say("next  outgrow migrate %s", p.pairArgs())
+		}
 	}
 	p.say("report %s, problems %s", report, problems)
 }

@@ -22,6 +22,8 @@ type report struct {
 	Migrate *migrateReport `json:"migrate,omitempty"`
 	Sync    *syncReport    `json:"sync,omitempty"`
 	Verify  *verifyReport  `json:"verify,omitempty"`
+	Cutover *cutoverReport `json:"cutover,omitempty"`
+	Watch   *watchReport   `json:"watch,omitempty"`
 }
 
 type unitReport struct {
@@ -53,6 +55,7 @@ type migrateReport struct {
 	Run           string             `json:"run"`
 	At            time.Time          `json:"at"`
 	Seconds       float64            `json:"seconds"`
+	Predicted     float64            `json:"predicted_seconds,omitempty"` // by plan
 	Resumed       bool               `json:"resumed"`
 	SourceChanged bool               `json:"source_changed"`
 	Complete      bool               `json:"complete"`
@@ -69,6 +72,7 @@ type migrateReport struct {
 type verifyReport struct {
 	At          time.Time           `json:"at"`
 	Seconds     float64             `json:"seconds"`
+	Predicted   float64             `json:"predicted_seconds,omitempty"` // by the verify before
 	Equal       bool                `json:"equal"`
 	Units       []pipeline.UnitDiff `json:"units"`
 	Differences int64               `json:"differences"`

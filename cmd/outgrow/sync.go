@@ -20,15 +20,22 @@ type syncCmd struct {
 	laneFlags
 	Accept       []string `help:"Reasons whose refused records you agree to leave in the quarantine: orphan, needs-embedding, ..." placeholder:"REASON"`
 	AllowDeletes bool     `help:"Remove from the target whatever the source has no more, even if that is more than a fifth of a table, collection or folder."`
+	Strays       bool     `help:"After the cutover: carry over what was still written to the old side. Adds and changes only, and never what was changed on the target too."`
 	Chown        string   `help:"Owner of written files, USER or USER:GROUP, names or numbers (default: that of the target folder)." placeholder:"USER:GROUP"`
 }
 
 func (c *syncCmd) Run(a *app) error {
+	if c.Strays {
+		return c.carryOver(a)
+	}
 	s, err := a.open(c.pair, c.laneFlags, openOptions{write: true, verify: true, chown: c.Chown, accept: c.Accept})
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	if err := overwrites(s.state); err != nil {
+		return err
+	}
 	m := &migration{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now(), pass: &pass{mayDelete: c.AllowDeletes, units: map[string]pipeline.UnitSync{}}}
 	a.failure = m.failed
 	return judged(a.exit(m.run(a.ctx)))
@@ -95,7 +102,7 @@ func (m *migration) follow(ctx context.Context) error {
 func (m *migration) move(ctx context.Context, l mover, gate *pipeline.Gate) error {
 	if m.pass == nil {
 		dir := ""
-		if m.live() {
+		if m.live() || m.guided {
 			dir = m.state
 		}
 		return l.Copy(ctx, gate, m.meter, dir)
@@ -175,6 +182,7 @@ type syncReport struct {
 	Run           string              `json:"run"`
 	At            time.Time           `json:"at"`
 	Seconds       float64             `json:"seconds"`
+	Predicted     float64             `json:"predicted_seconds,omitempty"` // by the pass before
 	SourceChanged bool                `json:"source_changed"`
 	Complete      bool                `json:"complete"`
 	Exit          int                 `json:"exit"`

@@ -45,6 +45,9 @@ type verification struct {
 	parity *parity
 	began  time.Time
 	show   int
+	mute   bool // differences are only counted
+	// predicted seconds, 0 when nobody has predicted any.
+	predicted float64
 
 	mu    sync.Mutex
 	file  *bufio.Writer
@@ -76,7 +79,11 @@ func (v *verification) run(ctx context.Context) error {
 	search := v.parity.sum()
 	report, err := updateReport(v.state, func(r *report) {
 		r.From, r.To = v.describe()
-		r.Verify = &verifyReport{At: v.began.UTC(), Seconds: time.Since(v.began).Seconds(), Equal: equal, Units: units, Differences: v.count, File: path, Search: search}
+		predicted := v.predicted
+		if predicted == 0 && r.Verify != nil {
+			predicted = r.Verify.Seconds
+		}
+		r.Verify = &verifyReport{Predicted: predicted, At: v.began.UTC(), Seconds: time.Since(v.began).Seconds(), Equal: equal, Units: units, Differences: v.count, File: path, Search: search}
 	})
 	if err != nil {
 		return err
@@ -124,7 +131,7 @@ func (v *verification) difference(d pipeline.Difference) {
 	if line, err := json.Marshal(d); err == nil {
 		_, _ = v.file.Write(append(line, '\n'))
 	}
-	if v.count > int64(v.show) {
+	if v.mute || v.count > int64(v.show) {
 		return
 	}
 	if v.json {

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"outgrow/mappings/env"
+	"outgrow/pipeline"
+)
+
+// handOver leaves a verified target to the new app.
+func (g *guide) handOver(ctx context.Context) error {
+	start, err := g.writeEnv()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if g.cmd.StartCmd != "" {
+		if err := g.shell(ctx, stepStart, g.cmd.StartCmd); err != nil {
+			return err
+		}
+	} else {
+		g.say("start   Start Open WebUI on the target now: %s", start)
+	}
+	if g.cmd.Health != "" {
+		if err := g.answer(ctx); err != nil {
+			return err
+		}
+	}
+	end := g.state.ReadyAt
+	if g.cmd.StartCmd != "" || g.cmd.Health != "" {
+		end = time.Now().UTC()
+		if err := g.note(stepStart, began, 0); err != nil {
+			return err
+		}
+	}
+	g.state.Downtime = end.Sub(g.state.StopAt).Seconds()
+	g.state.Done = time.Now().UTC()
+	g.conclude()
+	if err := g.to(phaseDone); err != nil {
+		return err
+	}
+	now, err := g.look()
+	if err != nil {
+		return err
+	}
+	if !g.untouched(now) {
+		return g.splitBrain()
+	}
+	g.say("next    outgrow watch %s --for 1h   # an old container that comes back is seen", g.args())
+	return nil
+}
+
+func (g *guide) splitBrain() error {
+	return &pipeline.Error{Op: "watching the old side", Err: errors.New("it is being written to again: a split brain"), Exit: pipeline.ExitDiffers,
+		Hint: "stop the old Open WebUI for good, then: outgrow watch " + g.args() + " --once"}
+}
+
+// answer waits until the new app answers, and sees that the old side rests.
+func (g *guide) answer(ctx context.Context) error {
+	client := &http.Client{Timeout: 2 * time.Second}
+	const limit = 10 * time.Minute
+	var last error
+	for began, looked := time.Now(), time.Now(); ; {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.cmd.Health, nil)
+		if err != nil {
+			return pipeline.Usage("reading --health", err, "name an address such as http://127.0.0.1:8080/health")
+		}
+		res, err := client.Do(req)
+		if err == nil {
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return nil
+			}
+			err = fmt.Errorf("it answers %s", res.Status)
+		}
+		last = err
+		if time.Since(looked) > 5*time.Second {
+			now, err := g.look()
+			if err != nil {
+				return err
+			}
+			if !g.untouched(now) {
+				return g.splitBrain()
+			}
+			looked = time.Now()
+		}
+		if time.Since(began) > limit {
+			return &pipeline.Error{Op: "waiting for the new app", Err: last, Exit: pipeline.ExitEnvironment,
+				Hint: "see the new app's log; the same command starts it again and waits. To go back, start the OLD app: the source is untouched"}
+		}
+		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// writeEnv writes the variables that the new app is to be started with, and says
+// which file that is. Secrets are in it only where the target's file has them.
+func (g *guide) writeEnv() (string, error) {
+	with := "with the variables of " + g.cmd.To
+	if g.cmd.EnvOut == "" {
+		return with + ", as docker run --env-file or env_file: of compose take them", nil
+	}
+	var body []byte
+	if info, err := os.Stat(g.cmd.To); err == nil && info.IsDir() {
+		to, err := env.Load("to", g.cmd.To, g.cmd.ToMount, nil)
+		if err != nil {
+			return "", err
+		}
+		body = []byte("DATA_DIR='" + strings.ReplaceAll(to.DataDir, "'", `\'`) + "'\n")
+	} else if body, err = os.ReadFile(g.cmd.To); err != nil {
+		return "", pipeline.Environment("reading the target's env file", err, "make it readable")
+	}
+	if err := writeFile(g.cmd.EnvOut, body); err != nil { // made with mode 0600
+		return "", pipeline.Environment("writing --env-out", err, "name a file in a folder that exists and may be written to")
+	}
+	if missing := g.overridden(); len(missing) > 0 {
+		g.say("note    not in %s, as they came from the environment (OUTGROW_TO_…): %s", g.cmd.EnvOut, strings.Join(missing, ", "))
+	}
+	return "with the variables of " + g.cmd.EnvOut, nil
+}
+
+// overridden names the variables of the target that the environment has given.
+func (g *guide) overridden() []string {
+	var out []string
+	for _, v := range g.environ {
+		name, _, _ := strings.Cut(v, "=")
+		if name, ok := strings.CutPrefix(name, "OUTGROW_TO_"); ok {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// check refuses what can be seen to be wrong before anything is done.
+func (c *cutoverCmd) check() error {
+	if c.EnvOut != "" {
+		if same, err := sameFile(c.EnvOut, c.To); err != nil || same {
+			return pipeline.Usage("reading --env-out", fmt.Errorf("%s is the target's own env file", c.EnvOut), "name another file")
+		}
+	}
+	return c.parityFlags.check()
+}
+
+func sameFile(a, b string) (bool, error) {
+	x, err := os.Stat(a)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y), nil
+}

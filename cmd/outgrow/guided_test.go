@@ -1,0 +1,186 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"outgrow/pipeline/pipetest"
+)
+
+// A guided run beside an app that writes until it is stopped, and what is said
+// and refused afterwards.
+func TestGuidedCutover(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	stop := l.runApp()
+	out, started := filepath.Join(l.dir, "start.env"), filepath.Join(l.dir, "started")
+	r := l.in(l.guided("--yes", "--stop-cmd", stop, "--start-cmd", "touch '"+started+"'", "--env-out", out)...)
+	r.exits(0, "window  a stop now would take about", "verify: equal", "downtime ", "outgrow's part", "next    outgrow watch --from")
+	l.equal()
+	if _, err := os.Stat(started); err != nil {
+		t.Errorf("the new app was not started: %v", err)
+	}
+	if info, err := os.Stat(out); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("--env-out: %v %v", info, err)
+	}
+	c := l.report().Cutover
+	if c == nil || c.Phase != phaseDone || c.Downtime <= 0 || c.Own <= 0 || c.Window.Own <= 0 {
+		t.Fatalf("the report says %+v", c)
+	}
+	steps := map[string]cutoverStep{}
+	for _, s := range c.Steps {
+		steps[s.Step] = s
+	}
+	for _, name := range []string{stepMigrate, stepRehearse, "pass 1", stepQuiet, stepFinal, stepVerify} {
+		if s := steps[name]; s.Seconds <= 0 || s.Predicted <= 0 {
+			t.Errorf("%s: %+v, want what was predicted and what it took", name, s)
+		}
+	}
+	// It is over: nothing is overwritten any more.
+	l.in(l.guided("--yes")...).exits(0, "nothing was done now", "--again")
+	l.sync().exits(2, "would overwrite", "--strays").nextStep()
+	l.in(l.pair("watch", "--for", "1ms")...).exits(0, "nothing was written to the old side")
+	l.in(l.pair("watch", "--once")...).exits(0, "nothing was written to the old side")
+}
+
+// What an old container that came back has written is named, and carried over
+// where the target was not changed too.
+func TestSplitBrain(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	l.in(l.guided("--yes", "--json")...).exits(0, `"event":"cutover"`, `"phase":"done"`)
+	// The old side: a row of each kind.
+	l.live(7)
+	l.sqlite("webui.db", `UPDATE chat SET title = 'old side' WHERE id IN (SELECT id FROM chat ORDER BY id DESC LIMIT 2)`, "PRAGMA wal_checkpoint(TRUNCATE)")
+	// The new side: one of these rows, and one that the old side has deleted.
+	last := ask[string](l, "SELECT id FROM chat ORDER BY id DESC LIMIT 1")
+	do(t, l.dsn, "UPDATE chat SET title = 'new side' WHERE id = '"+last+"'")
+	chats := ask[int](l, "SELECT count(*) FROM chat")
+
+	l.in(l.guided("--yes")...).exits(4, "split brain").nextStep()
+	l.in(l.pair("watch", "--for", "1s")...).exits(4, "split brain: ", "rows/chat ", "1 memory", "sync --from")
+	r := l.sync("--strays")
+	r.exits(4, "carried", "1 record changed on both sides", "nothing was removed there")
+	if got := ask[string](l, "SELECT title FROM chat WHERE id = '"+last+"'"); got != "new side" {
+		t.Errorf("the target's own change was overwritten: %s", got)
+	}
+	if n := ask[int](l, "SELECT count(*) FROM chat WHERE title = 'old side'"); n != 1 {
+		t.Errorf("%d chats were carried over, want 1", n)
+	}
+	if n := ask[int](l, "SELECT count(*) FROM chat"); n != chats {
+		t.Errorf("%d chats of %d are left", n, chats)
+	}
+	if n := ask[int](l, "SELECT count(*) FROM memory WHERE content = 'new'"); n != 1 {
+		t.Errorf("%d memories were carried over, want 1", n)
+	}
+	list, err := os.ReadFile(filepath.Join(l.dir, "scaled.outgrow", straysFile))
+	if err != nil || !strings.Contains(string(list), `"conflict"`) || !strings.Contains(string(list), last) {
+		t.Errorf("the list: %v\n%s", err, list)
+	}
+	// Again: only the conflict and what was removed are left.
+	r = l.sync("--strays", "--json").exits(4)
+	for line := range strings.Lines(r.out) {
+		var e struct {
+			Event  string
+			Detail struct {
+				Units []struct {
+					Unit                    string
+					New, Changed, Conflicts int64
+				}
+			}
+		}
+		if json.Unmarshal([]byte(line), &e) != nil || e.Event != "strays" {
+			continue
+		}
+		for _, u := range e.Detail.Units {
+			if u.New+u.Changed > 0 || u.Conflicts > 0 && u.Unit != "rows/chat" {
+				t.Errorf("%+v is carried a second time", u)
+			}
+		}
+	}
+}
+
+// Nobody is asked where nobody can answer, and nothing goes on while the source
+// is written to.
+func TestGuidedRefuses(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	l.in(l.guided()...).exits(2, "there is no terminal", "--yes").nextStep()
+	stop := l.runApp()
+	l.in(l.guided("--yes", "--stop-cmd", "echo no; exit 7", "--wait", "1s")...).exits(3, "exit status 7", "no").nextStep()
+	l.in(l.guided("--yes", "--wait", "500ms")...).exits(3, "nobody writes", "webui.db is ").nextStep()
+	l.in(l.guided("--yes", "--stop-cmd", stop)...).exits(0, "goes on where it stood", "verify: equal")
+	l.equal()
+}
+
+// Without agreement to what the target cannot hold there is no stop.
+func TestGuidedNeedsConsent(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	l.sqlite("webui.db", "PRAGMA foreign_keys = OFF", "INSERT INTO chat_message (id, chat_id, role) VALUES ('stray', 'nobody', 'user')", "PRAGMA wal_checkpoint(TRUNCATE)")
+	l.in(l.guided("--yes", "--stop-cmd", "echo must not run >&2; exit 1")...).exits(4, "--accept orphan").nextStep()
+	l.in(l.guided("--yes", "--accept", "orphan")...).exits(0, "verify: equal")
+}
+
+// When verify finds a difference the old app goes on.
+func TestGuidedNotEqual(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	started := filepath.Join(l.dir, "started")
+	l.in(l.guided("--yes")...).exits(0)
+	do(t, l.dsn, `UPDATE "user" SET name = 'damaged'`)
+	l.in(l.guided("--yes", "--again", "--start-cmd", "touch '"+started+"'")...).exits(4, "start the OLD app again", "Do not start the new app")
+	if _, err := os.Stat(started); err == nil {
+		t.Error("the new app was started on a target that differs")
+	}
+}
+
+// Whatever moment a cutover dies at, the same command ends equal.
+func TestKillCutover(t *testing.T) {
+	n := 2
+	if os.Getenv("OUTGROW_KILLS") != "" {
+		n = pipetest.Kills(t)
+	}
+	program(t)
+	random := rand.New(rand.NewPCG(rand.Uint64(), 6))
+	length, killed, phases := 9*time.Second, 0, map[string]int{}
+	for i := range n {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			l := newLab(t, "")
+			stop, started := l.runApp(), filepath.Join(l.dir, "started")
+			args := l.guided("--yes", "--stop-cmd", stop, "--start-cmd", "touch '"+started+"'")
+			after := time.Duration((float64(i) + random.Float64()) / float64(n) * float64(length))
+			began := time.Now()
+			r := l.signalled(l.command(args...), syscall.SIGKILL, after)
+			if r.code == -1 {
+				killed++
+			} else {
+				length = time.Since(began)
+			}
+			c, err := readCutover(filepath.Join(l.dir, "scaled.outgrow"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			phases[c.Phase]++
+			if _, err := os.Stat(started); err == nil && c.Phase != phaseVerified && c.Phase != phaseDone {
+				t.Errorf("the new app was started in phase %q", c.Phase)
+			}
+			l.wait(l.command(args...)).exits(0)
+			if _, err := os.Stat(started); err != nil {
+				t.Error("the new app was not started")
+			}
+			l.equal()
+		})
+	}
+	t.Logf("%d of %d were killed, in %v", killed, n, phases)
+	if killed < n/2 {
+		t.Errorf("%d of %d cutovers were killed", killed, n)
+	}
+}
