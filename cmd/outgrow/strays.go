@@ -184,7 +184,7 @@ func (r *strayRun) conclude(done string) error {
 		r.say("fix     stop the old Open WebUI for good, then carry it over: outgrow sync %s --strays", r.pairArgs())
 	}
 	if sum.Conflicts > 0 {
-		r.say("conflict %s changed on both sides: the target's were left as they are", plural(sum.Conflicts, "record"))
+		r.say("conflict %s that the target does not hold as the last pass left them: the target's were left as they are", plural(sum.Conflicts, "record"))
 	}
 	if sum.Refused > 0 {
 		r.say("refused %s that the target cannot hold any more: whole, in the quarantine (outgrow status %s --quarantine)", plural(sum.Refused, "record"), r.target())
