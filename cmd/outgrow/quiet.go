@@ -81,7 +81,7 @@ func folderSight(dir string) (string, newest, error) {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(h, "%q %d %d\n", path[len(dir):], info.Size(), info.ModTime().UnixNano())
+		_, _ = fmt.Fprintf(h, "%q %d %d\n", path[len(dir):], info.Size(), info.ModTime().UnixNano())
 		if info.ModTime().After(last.at) {
 			last = newest{filepath.Base(path), info.ModTime()}
 		}
