@@ -10,8 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"cloud.google.com/go/auth"
-	"google.golang.org/api/googleapi"
+	"golang.org/x/oauth2"
 
 	"outgrow/mappings/objects"
 	"outgrow/pipeline"
@@ -29,18 +28,18 @@ const (
 // Status is the HTTP status of the answer that err is of, 0 when there was
 // none.
 func Status(err error) int {
-	var res *googleapi.Error
+	var res *answer
 	if errors.As(err, &res) {
-		return res.Code
+		return res.status
 	}
 	return 0
 }
 
 // answer is an error of the server's, told shortly.
 type answer struct {
-	err     error
 	status  int
 	message string
+	reasons []string
 	after   time.Duration
 }
 
@@ -56,12 +55,7 @@ func (a *answer) Error() string {
 	}
 	return s
 }
-func (a *answer) Unwrap() error             { return a.err }
 func (a *answer) RetryAfter() time.Duration { return a.after }
-
-func answered(res *googleapi.Error) error {
-	return &answer{err: res, status: res.Code, message: res.Message, after: pipeline.ParseRetryAfter(res.Header.Get("Retry-After"))}
-}
 
 // Classify says what an error of the client means, by the HTTP status and the
 // reason that the server names, and by its type where there was no answer. A 404
@@ -90,64 +84,57 @@ func (b *Bucket) classify(ctx context.Context, op string, err error, bucket, upl
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	var token *auth.Error
-	var res *googleapi.Error
+	var token *untold
+	var res *answer
 	switch {
 	case errors.As(err, &token):
 		return untokened(op, token)
 	case !errors.As(err, &res):
 		return unanswered(op, err)
-	}
-	short := answered(res)
-	switch {
 	case busy(res):
-		return pipeline.Environment(op, pipeline.Transient(short), busyHint)
-	case res.Code == http.StatusUnauthorized:
-		return pipeline.Environment(op, short, credentialsHint)
-	case res.Code == http.StatusForbidden:
-		return pipeline.Environment(op, short, rightsHint)
-	case res.Code == http.StatusNotFound && bucket:
-		return pipeline.Environment(op, short, bucketHint)
-	case res.Code == http.StatusNotFound || res.Code == http.StatusGone:
-		return &pipeline.Error{Op: op, Err: objects.Gone(short)}
+		return pipeline.Environment(op, pipeline.Transient(res), busyHint)
+	case res.status == http.StatusUnauthorized:
+		return pipeline.Environment(op, res, credentialsHint)
+	case res.status == http.StatusForbidden:
+		return pipeline.Environment(op, res, rightsHint)
+	case res.status == http.StatusNotFound && bucket:
+		return pipeline.Environment(op, res, bucketHint)
+	case res.status == http.StatusNotFound || res.status == http.StatusGone:
+		return &pipeline.Error{Op: op, Err: objects.Gone(res)}
 	case upload && damaged(res):
-		return &pipeline.Error{Op: op, Err: pipeline.Transient(fmt.Errorf("%w: %w", objects.ErrDigest, short))}
-	case res.Code < 300: // an answer that cannot be read
-		return pipeline.Environment(op, pipeline.Transient(short), endpointHint)
+		return &pipeline.Error{Op: op, Err: pipeline.Transient(fmt.Errorf("%w: %w", objects.ErrDigest, res))}
 	}
-	return &pipeline.Error{Op: op, Err: short}
+	return &pipeline.Error{Op: op, Err: res}
 }
 
 // busy reports whether the same request may be answered later. Source: Cloud
 // Storage, "HTTP status and error codes for JSON".
-func busy(res *googleapi.Error) bool {
-	switch res.Code {
+func busy(res *answer) bool {
+	switch res.status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
 		return true
 	case http.StatusForbidden:
-		return slices.ContainsFunc(res.Errors, func(e googleapi.ErrorItem) bool {
-			return e.Reason == "rateLimitExceeded" || e.Reason == "userRateLimitExceeded"
-		})
+		return slices.Contains(res.reasons, "rateLimitExceeded") || slices.Contains(res.reasons, "userRateLimitExceeded")
 	}
-	return res.Code >= 500
+	return res.status >= 500
 }
 
 // damaged reports whether an answer may be that to an upload whose digests are
 // others.
-func damaged(res *googleapi.Error) bool {
-	return res.Code == http.StatusBadRequest &&
-		(len(res.Errors) == 0 || slices.ContainsFunc(res.Errors, func(e googleapi.ErrorItem) bool { return e.Reason == "invalid" }))
+func damaged(res *answer) bool {
+	return res.status == http.StatusBadRequest && (len(res.reasons) == 0 || slices.Contains(res.reasons, "invalid"))
 }
 
 // untokened is an error of the server that gives out tokens.
-func untokened(op string, err *auth.Error) error {
+func untokened(op string, err *untold) error {
 	op = "getting a token while " + op
-	if err.Response == nil { // no answer
+	var res *oauth2.RetrieveError
+	if !errors.As(err, &res) || res.Response == nil { // no answer
 		return pipeline.Environment(op, pipeline.Transient(located(err)), credentialsHint)
 	}
-	status := err.Response.StatusCode
-	short := &answer{err: err, status: status, message: strings.Join(strings.Fields(err.Error()), " "), after: pipeline.ParseRetryAfter(err.Response.Header.Get("Retry-After"))}
-	if status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout {
+	short := &answer{status: res.Response.StatusCode, message: strings.Join(strings.Fields(res.Error()), " "),
+		after: pipeline.ParseRetryAfter(res.Response.Header.Get("Retry-After"))}
+	if busy(short) {
 		return pipeline.Environment(op, pipeline.Transient(short), credentialsHint)
 	}
 	return pipeline.Environment(op, short, credentialsHint)

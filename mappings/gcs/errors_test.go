@@ -10,13 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
-
-	"google.golang.org/api/googleapi"
 
 	"outgrow/mappings/env"
 	"outgrow/mappings/objects"
@@ -28,8 +25,8 @@ import (
 // "HTTP status and error codes for JSON".
 func TestClassify(t *testing.T) {
 	b := &Bucket{}
-	reason := func(code int, reason string) *googleapi.Error {
-		return &googleapi.Error{Code: code, Message: "text", Errors: []googleapi.ErrorItem{{Reason: reason}}, Header: http.Header{"Retry-After": {"7"}}}
+	reason := func(code int, reason string) *answer {
+		return &answer{status: code, message: "text", reasons: []string{reason}, after: 7 * time.Second}
 	}
 	for name, tt := range map[string]struct {
 		err    error
@@ -65,7 +62,7 @@ func TestClassify(t *testing.T) {
 			t.Errorf("%s does not tell when to try again", name)
 		}
 	}
-	for err, want := range map[*googleapi.Error]bool{reason(400, "invalid"): true, {Code: 400}: true, reason(400, "required"): false, reason(412, "invalid"): false} {
+	for err, want := range map[*answer]bool{reason(400, "invalid"): true, {status: 400}: true, reason(400, "required"): false, reason(412, "invalid"): false} {
 		if err := b.ClassifyUpload(t.Context(), "storing", err); errors.Is(err, objects.ErrDigest) != want || pipeline.IsRetryable(err) != want {
 			t.Error(err)
 		}

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"cloud.google.com/go/storage"
-
 	"outgrow/mappings/env"
 	"outgrow/mappings/gcs"
 	"outgrow/mappings/objects"
@@ -32,22 +30,6 @@ func open(t *testing.T, cfg env.GCSConfig) *gcs.Bucket {
 		t.Fatal(err)
 	}
 	return b
-}
-
-func put(t *testing.T, b *gcs.Bucket, key string, body []byte, more ...func(*storage.Writer)) {
-	t.Helper()
-	w := b.Handle().Object(key).NewWriter(t.Context())
-	w.ChunkSize = 0
-	for _, f := range more {
-		f(w)
-	}
-	_, err := w.Write(body)
-	if cerr := w.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		t.Fatalf("storing %q: %v", key, err)
-	}
 }
 
 func list(t *testing.T, b *gcs.Bucket) map[string]objects.Info {
@@ -82,10 +64,11 @@ func oddNames() []string {
 const sums = objects.CRC32C | objects.MD5
 
 func TestOddNames(t *testing.T) {
-	b := open(t, config(t, servers.GCS(t)))
+	s := servers.GCS(t)
+	b := open(t, config(t, s))
 	const id = "0b5e5f3c-6f0e-4c0e-9d5d-2f4c8b8f0a11_"
 	for _, n := range oddNames() {
-		put(t, b, id+n, []byte(n))
+		s.Put(t, b.Config().Bucket, id+n, []byte(n), "")
 	}
 	all := list(t, b)
 	if len(all) != len(oddNames()) {
@@ -107,9 +90,10 @@ func TestOddNames(t *testing.T) {
 }
 
 func TestListPages(t *testing.T) {
-	b := open(t, config(t, servers.GCS(t)))
+	s := servers.GCS(t)
+	b := open(t, config(t, s))
 	for i := range 1100 { // more than a page
-		put(t, b, fmt.Sprintf("f%04d", i), []byte("x"))
+		s.Put(t, b.Config().Bucket, fmt.Sprintf("f%04d", i), []byte("x"), "")
 	}
 	if n := len(list(t, b)); n != 1100 {
 		t.Errorf("%d", n)
@@ -123,10 +107,11 @@ func TestListPages(t *testing.T) {
 }
 
 func TestRangesAndChanges(t *testing.T) {
-	b := open(t, config(t, servers.GCS(t)))
+	s := servers.GCS(t)
+	b := open(t, config(t, s))
 	text := bytes.Repeat([]byte("0123456789"), 100_000)
-	put(t, b, "a", text)
-	put(t, b, "empty", nil)
+	s.Put(t, b.Config().Bucket, "a", text, "")
+	s.Put(t, b.Config().Bucket, "empty", nil, "")
 	all := list(t, b)
 	info := all["a"]
 	for _, from := range []int64{0, 1, 555_555, info.Bytes - 1, info.Bytes} {
@@ -144,15 +129,13 @@ func TestRangesAndChanges(t *testing.T) {
 	if _, err := read(t, b, info, info.Bytes+1); err == nil || pipeline.IsRetryable(err) {
 		t.Errorf("beyond the end: %v", err)
 	}
-	put(t, b, "a", text[1:])
+	s.Put(t, b.Config().Bucket, "a", text[1:], "")
 	for _, from := range []int64{0, 5} {
 		if _, err := read(t, b, info, from); !errors.Is(err, objects.ErrChanged) {
 			t.Errorf("another one, from %d: %v", from, err)
 		}
 	}
-	if err := b.Handle().Object("a").Delete(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	s.Remove(t, b.Config().Bucket, "a")
 	if _, err := read(t, b, info, 0); !errors.Is(err, fs.ErrNotExist) || pipeline.IsRetryable(err) {
 		t.Errorf("gone: %v", err)
 	}
@@ -164,14 +147,15 @@ func TestRangesAndChanges(t *testing.T) {
 // What is stored packed is read as it is stored: that is what size and digests
 // are of.
 func TestPacked(t *testing.T) {
-	b := open(t, config(t, servers.GCS(t)))
+	s := servers.GCS(t)
+	b := open(t, config(t, s))
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
 	_, _ = z.Write(bytes.Repeat([]byte("0123456789"), 1000))
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
-	put(t, b, "a", packed.Bytes(), func(w *storage.Writer) { w.ContentEncoding, w.ContentType = "gzip", "text/plain" })
+	s.Put(t, b.Config().Bucket, "a", packed.Bytes(), "gzip")
 	info := list(t, b)["a"]
 	for _, from := range []int64{0, 7} {
 		if got, err := read(t, b, info, from); !bytes.Equal(got, packed.Bytes()[from:]) || err != nil {
@@ -183,8 +167,9 @@ func TestPacked(t *testing.T) {
 // The address comes from the configuration alone.
 func TestEnvironmentOfTheProcess(t *testing.T) {
 	t.Setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
-	b := open(t, config(t, servers.GCS(t)))
-	put(t, b, "a", []byte("1"))
+	s := servers.GCS(t)
+	b := open(t, config(t, s))
+	s.Put(t, b.Config().Bucket, "a", []byte("1"), "")
 	if got, err := read(t, b, list(t, b)["a"], 0); string(got) != "1" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
@@ -223,7 +208,7 @@ func TestRefusals(t *testing.T) {
 func TestRestart(t *testing.T) {
 	s := servers.StartGCS(t)
 	b := open(t, config(t, s))
-	put(t, b, "a", []byte("content"))
+	s.Put(t, b.Config().Bucket, "a", []byte("content"), "")
 	info, err := b.Head(t.Context(), "a")
 	if err != nil {
 		t.Fatal(err)

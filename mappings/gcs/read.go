@@ -2,6 +2,7 @@ package gcs
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,57 +13,76 @@ import (
 	"net/url"
 	"strconv"
 
-	"cloud.google.com/go/storage"
-	"google.golang.org/api/googleapi"
-	"google.golang.org/api/iterator"
-
 	"outgrow/mappings/objects"
 	"outgrow/pipeline"
 )
 
+// listed are the members of an [Object] that are asked of.
+const listed = "name,size,updated,generation,crc32c,md5Hash"
+
+// page is a part of a listing. Source: JSON API, Objects: list.
+type page struct {
+	Items []Object `json:"items"`
+	Next  string   `json:"nextPageToken"`
+}
+
+// page asks for the part of the listing that the token names, "" for the first,
+// and for at most that many objects, 0 for as many as the server gives.
+func (b *Bucket) page(ctx context.Context, op, token string, most int) (p page, err error) {
+	q := url.Values{"projection": {"noAcl"}, "prettyPrint": {"false"}, "fields": {"nextPageToken,items(" + listed + ")"}}
+	if token != "" {
+		q.Set("pageToken", token)
+	}
+	if most > 0 {
+		q.Set("maxResults", strconv.Itoa(most))
+	}
+	err = b.ask(ctx, b.Address("", q), &p, objects.Classifier(ctx, op, b.ClassifyBucket))
+	return p, err
+}
+
 // List gives every object with its digests, in the order of the server.
 func (b *Bucket) List(ctx context.Context) iter.Seq2[objects.Info, error] {
 	return func(yield func(objects.Info, error) bool) {
-		q := &storage.Query{Projection: storage.ProjectionNoACL}
-		err := q.SetAttrSelection([]string{"Name", "Size", "Updated", "Generation", "CRC32C", "MD5"})
-		if err != nil {
-			yield(objects.Info{}, err)
-			return
-		}
-		it := b.bucket.Objects(ctx, q)
-		for {
-			a, err := it.Next()
-			if errors.Is(err, iterator.Done) {
-				return
-			}
+		for token := ""; ; {
+			p, err := b.page(ctx, "listing the bucket", token, 0)
 			if err != nil {
-				yield(objects.Info{}, b.ClassifyBucket(ctx, "listing the bucket", err))
+				yield(objects.Info{}, err)
 				return
 			}
-			if !yield(info(a), nil) {
+			for _, o := range p.Items {
+				if !yield(info(o), nil) {
+					return
+				}
+			}
+			if token = p.Next; token == "" {
 				return
 			}
 		}
 	}
 }
 
-func info(a *storage.ObjectAttrs) objects.Info {
-	i := objects.Info{Key: a.Name, Bytes: a.Size, ModTime: a.Updated, Version: strconv.FormatInt(a.Generation, 10)}
-	// The SDK gives 0 for none, which is also that of no bytes.
-	if a.CRC32C != 0 || a.Size == 0 {
-		i.Sums.CRC32C = objects.FormatCRC32C(a.CRC32C)
+func info(o Object) objects.Info {
+	return objects.Info{Key: o.Name, Bytes: o.Size, ModTime: o.Updated, Version: strconv.FormatInt(o.Generation, 10),
+		Sums: objects.Sums{CRC32C: digest(o.CRC32C), MD5: digest(o.MD5)}}
+}
+
+// digest spells a digest of the API's in hexadecimal; "" for none.
+func digest(text string) string {
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return ""
 	}
-	i.Sums.MD5 = hex.EncodeToString(a.MD5)
-	return i
+	return hex.EncodeToString(raw)
 }
 
 // Head gives one object with its digests.
 func (b *Bucket) Head(ctx context.Context, key string) (objects.Info, error) {
-	a, err := b.bucket.Object(key).Attrs(ctx)
-	if err != nil {
-		return objects.Info{}, b.Classify(ctx, "looking at "+key, err)
+	var o Object
+	q := url.Values{"projection": {"noAcl"}, "prettyPrint": {"false"}, "fields": {listed}}
+	if err := b.ask(ctx, b.Address(key, q), &o, objects.Classifier(ctx, "looking at "+key, b.Classify)); err != nil {
+		return objects.Info{}, err
 	}
-	return info(a), nil
+	return info(o), nil
 }
 
 // Open gives the content from a byte on. A reader that is at its end has given
@@ -95,16 +115,14 @@ func (b *Bucket) Open(ctx context.Context, i objects.Info, from int64) (io.ReadC
 	return &objects.Body{ReadCloser: res.Body, Left: i.Bytes - from, Classify: objects.Classifier(ctx, op, b.Classify)}, nil
 }
 
-// get asks for a content as it is stored. The SDK cannot: its JSON reader takes
-// no Accept-Encoding, without which the server unpacks, and its XML reader does
-// not find an emulator that goes by another name.
+// get asks for a content as it is stored: without Accept-Encoding the server
+// unpacks.
 func (b *Bucket) get(ctx context.Context, i objects.Info, from int64) (*http.Response, error) {
 	q := url.Values{"alt": {"media"}}
 	if i.Version != "" {
 		q.Set("generation", i.Version)
 	}
-	at := b.Endpoint() + "/storage/v1/b/" + url.PathEscape(b.cfg.Bucket) + "/o/" + url.PathEscape(i.Key) + "?" + q.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.Address(i.Key, q), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -112,15 +130,7 @@ func (b *Bucket) get(ctx context.Context, i objects.Info, from int64) (*http.Res
 	if from > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
 	}
-	res, err := b.client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	if err := googleapi.CheckResponse(res); err != nil {
-		_ = res.Body.Close()
-		return nil, err
-	}
-	return res, nil
+	return b.send(req)
 }
 
 // replaced tells a generation that is gone from an object that is.

@@ -31,19 +31,6 @@ func small(t testing.TB, cfg env.GCSConfig, state string) *Uploader {
 	return u
 }
 
-func remove(t *testing.T, s *servers.GCSServer, bucket string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, s.Endpoint+"/storage/v1/b/"+bucket, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = res.Body.Close()
-}
-
 // through names the server by a proxy that counts what is sent.
 func through(t *testing.T, cfg env.GCSConfig) (env.GCSConfig, *servers.FaultProxy) {
 	t.Helper()
@@ -123,10 +110,10 @@ func TestParts(t *testing.T) {
 		if n := remembers(t, state); n != 0 {
 			t.Errorf("%d files", n)
 		}
-		if attrs, err := u.b.Handle().Object(up.Key).Attrs(t.Context()); err != nil || attrs.ContentType != "application/pdf" {
-			t.Errorf("%+v, %v", attrs, err)
+		if o := metadataOf(t, u, up.Key); o.ContentType != "application/pdf" {
+			t.Errorf("%+v", o)
 		}
-		if err := u.b.Handle().Object(up.Key).Delete(t.Context()); err != nil {
+		if err := u.Delete(t.Context(), up.Key); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 
-	raw "google.golang.org/api/storage/v1"
-
 	"outgrow/mappings/gcs"
 	"outgrow/mappings/objects"
 	"outgrow/pipeline"
@@ -30,7 +28,7 @@ type session struct {
 // progress is what the server says of an upload.
 type progress struct {
 	bytes int64       // it has so many
-	made  *raw.Object // and has made the object, not nil
+	made  *gcs.Object // and has made the object, not nil
 	crc   *uint32     // the CRC32C of what it has, where it tells
 }
 
@@ -50,11 +48,11 @@ func (u *Uploader) start(ctx context.Context, up objects.Upload) (*session, erro
 	req.Header.Set("Content-Type", "application/json; charset=UTF-8")
 	req.Header.Set("X-Upload-Content-Type", contentType(up.Key))
 	req.Header.Set("X-Upload-Content-Length", strconv.FormatInt(up.Bytes, 10))
-	res, err := u.do(req, nil) //nolint:bodyclose // do has read and closed it
+	_, header, err := u.b.Do(req, nil)
 	if err != nil {
 		return nil, u.refused(ctx, op, up.Key, err)
 	}
-	uri := u.located(res.Header.Get("Location"))
+	uri := u.located(header.Get("Location"))
 	if uri == "" {
 		return nil, &pipeline.Error{Op: op, Err: errAnswer}
 	}
@@ -102,19 +100,19 @@ func (s *session) put(ctx context.Context, contentRange string, body []byte) (pr
 		return progress{}, errAnswer // that URI is not told
 	}
 	req.Header.Set("Content-Range", contentRange)
-	made := &raw.Object{}
-	res, err := s.u.do(req, made) //nolint:bodyclose // do has read and closed it
+	made := &gcs.Object{}
+	status, header, err := s.u.b.Do(req, made)
 	switch {
 	case err != nil:
 		return progress{}, err
-	case res.StatusCode != http.StatusPermanentRedirect:
+	case status != http.StatusPermanentRedirect:
 		return progress{bytes: s.bytes, made: made}, nil
 	}
 	p := progress{}
 	if s.u.emulated() {
-		p.crc = number(made.Crc32c)
+		p.crc = number(made.CRC32C)
 	}
-	if p.bytes, err = committed(res.Header.Get("Range")); err != nil || p.bytes > s.bytes {
+	if p.bytes, err = committed(header.Get("Range")); err != nil || p.bytes > s.bytes {
 		return progress{}, errAnswer
 	}
 	return p, nil
@@ -152,7 +150,7 @@ func (s *session) end(ctx context.Context) error {
 	if err != nil {
 		return errAnswer
 	}
-	if _, err = s.u.do(req, nil); err != nil && gcs.Status(err) != 499 && !lost(err) { //nolint:bodyclose // do has read and closed it
+	if _, _, err = s.u.b.Do(req, nil); err != nil && gcs.Status(err) != 499 && !lost(err) {
 		return err
 	}
 	return nil

@@ -13,10 +13,6 @@ import (
 	"net/textproto"
 	"net/url"
 
-	"cloud.google.com/go/storage"
-	"google.golang.org/api/googleapi"
-	raw "google.golang.org/api/storage/v1"
-
 	"outgrow/mappings/gcs"
 	"outgrow/mappings/objects"
 	"outgrow/pipeline"
@@ -81,8 +77,8 @@ func (u *Uploader) Put(ctx context.Context, up objects.Upload, body []byte) erro
 	req.ContentLength = int64(len(head) + len(body) + len(tail))
 	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(content()), nil }
 	req.Header.Set("Content-Type", kind)
-	var made raw.Object
-	if _, err := u.do(req, &made); err != nil { //nolint:bodyclose // do has read and closed it
+	var made gcs.Object
+	if _, _, err := u.b.Do(req, &made); err != nil {
 		return u.refused(ctx, op, up.Key, err)
 	}
 	return u.verify(ctx, op, up, &made)
@@ -98,7 +94,7 @@ func metadata(up objects.Upload) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(&raw.Object{ContentType: contentType(up.Key), Crc32c: crc, Md5Hash: md5})
+	return json.Marshal(&gcs.Object{ContentType: contentType(up.Key), CRC32C: crc, MD5: md5})
 }
 
 // related is what stands before and after the content of an upload in one
@@ -133,31 +129,6 @@ func (u *Uploader) folder() string {
 	return u.b.Endpoint() + "/upload/storage/v1/b/" + url.PathEscape(u.b.Config().Bucket) + "/o"
 }
 
-// do sends a request, and reads the answer where there is one. The answer of an
-// unfinished upload (308) is none of the errors.
-func (u *Uploader) do(req *http.Request, into any) (*http.Response, error) {
-	res, err := u.b.Client().Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	if err != nil {
-		return nil, err
-	}
-	if res.StatusCode != http.StatusPermanentRedirect {
-		if err := googleapi.CheckResponseWithBody(res, body); err != nil {
-			return nil, err
-		}
-	}
-	if into != nil && len(body) > 0 {
-		if err := json.Unmarshal(body, into); err != nil {
-			return nil, err
-		}
-	}
-	return res, nil
-}
-
 // refused is why an object was not stored.
 func (u *Uploader) refused(ctx context.Context, op, key string, err error) error {
 	if gcs.Status(err) == http.StatusPreconditionFailed {
@@ -168,15 +139,13 @@ func (u *Uploader) refused(ctx context.Context, op, key string, err error) error
 
 // verify compares what was made with what was sent, for a server that has not
 // done so. What is not the same is removed.
-func (u *Uploader) verify(ctx context.Context, op string, up objects.Upload, made *raw.Object) error {
+func (u *Uploader) verify(ctx context.Context, op string, up objects.Upload, made *gcs.Object) error {
 	want, err := spell(up.Sums.CRC32C)
-	if err != nil || made.Size == uint64(up.Bytes) && (made.Crc32c == want || made.Crc32c == "") {
+	if err != nil || made.Size == up.Bytes && (made.CRC32C == want || made.CRC32C == "") {
 		return err
 	}
-	if err := u.b.Handle().Object(up.Key).If(storage.Conditions{GenerationMatch: made.Generation}).Delete(ctx); err != nil {
-		if s := gcs.Status(err); s != http.StatusNotFound && s != http.StatusPreconditionFailed { // it is another one by now
-			return u.b.Classify(ctx, "removing the damaged "+up.Key, err)
-		}
+	if err := u.discard(ctx, up.Key, made.Generation); err != nil {
+		return err
 	}
 	return &pipeline.Error{Op: op, Err: pipeline.Transient(objects.ErrDigest)}
 }

@@ -13,7 +13,6 @@ import (
 
 	"outgrow/mappings/env"
 	layout "outgrow/mappings/files"
-	"outgrow/mappings/gcs"
 	store "outgrow/mappings/objects"
 	"outgrow/pipeline"
 	"outgrow/pipeline/pipetest"
@@ -26,24 +25,6 @@ var uploads = pipeline.Unit{Lane: pipeline.Files, Name: layout.Uploads}
 func config(t testing.TB, s *servers.GCSServer) env.GCSConfig {
 	t.Helper()
 	return env.GCSConfig{Emulator: s.Endpoint, Bucket: s.Bucket(t)}
-}
-
-// put stores an object with Google's SDK.
-func put(t testing.TB, cfg env.GCSConfig, key string, body []byte) {
-	t.Helper()
-	b, err := gcs.Open(context.Background(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := b.Handle().Object(key).NewWriter(context.Background())
-	w.ChunkSize = 0
-	_, err = w.Write(body)
-	if cerr := w.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		t.Fatalf("storing %q: %v", key, err)
-	}
 }
 
 func open(t testing.TB, cfg env.GCSConfig, l pipeline.Limits) *objects.Source {
@@ -63,7 +44,8 @@ func random(bytes int) []byte {
 }
 
 func TestConformance(t *testing.T) {
-	cfg := config(t, servers.GCS(t))
+	server := servers.GCS(t)
+	cfg := config(t, server)
 	names := []string{"a b%20c+d&e#f?.md", "naïve café (1).txt", "年度报告.txt", "emoji 🚀.md", "tab\tnew\nline", `back\slash`, strings.Repeat("n", 230),
 		"100%", "=", "trailing. ", "cafe\u0301", "caf\u00e9", "empty"}
 	e := pipetest.Expected[*pipeline.Object]{Unit: uploads}
@@ -72,7 +54,7 @@ func TestConformance(t *testing.T) {
 		if n == "empty" {
 			body = nil
 		}
-		put(t, cfg, n, body)
+		server.Put(t, cfg.Bucket, n, body, "")
 		e.Records = append(e.Records, &pipeline.Object{Name: "uploads/" + n, Bytes: int64(len(body)), Open: func(context.Context) (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(body)), nil
 		}})
@@ -110,7 +92,7 @@ func TestRestartWhileReading(t *testing.T) {
 	server := servers.StartGCS(t)
 	cfg := config(t, server)
 	body := random(24 << 20)
-	put(t, cfg, "large", body)
+	server.Put(t, cfg.Bucket, "large", body, "")
 	o := first(t, open(t, cfg, pipeline.Limits{}))
 	r, err := o.Open(t.Context())
 	if err != nil {
@@ -137,9 +119,10 @@ func TestRestartWhileReading(t *testing.T) {
 
 // What happens to a content on its way is found, or got past.
 func TestFaults(t *testing.T) {
-	cfg := config(t, servers.GCS(t))
+	server := servers.GCS(t)
+	cfg := config(t, server)
 	body := random(1 << 20)
-	put(t, cfg, "large", body)
+	server.Put(t, cfg.Bucket, "large", body, "")
 	proxy := servers.NewFaultProxy(t, cfg.Emulator)
 	cfg.Emulator = proxy.URL
 	o := first(t, open(t, cfg, pipeline.Limits{}))
@@ -166,9 +149,10 @@ func TestFaults(t *testing.T) {
 
 // Open WebUI's objects have no folder: others are read, and told of.
 func TestFolder(t *testing.T) {
-	cfg := config(t, servers.GCS(t))
-	put(t, cfg, "a", []byte("1"))
-	put(t, cfg, "d/b", []byte("2"))
+	server := servers.GCS(t)
+	cfg := config(t, server)
+	server.Put(t, cfg.Bucket, "a", []byte("1"), "")
+	server.Put(t, cfg.Bucket, "d/b", []byte("2"), "")
 	findings, err := open(t, cfg, pipeline.Limits{}).Check(t.Context(), []pipeline.Unit{uploads})
 	if err != nil || len(findings) != 1 {
 		t.Errorf("%+v, %v", findings, err)
@@ -176,7 +160,8 @@ func TestFolder(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	cfg := config(t, servers.GCS(t))
+	server := servers.GCS(t)
+	cfg := config(t, server)
 	cfg.Bucket = "there-is-none"
 	if _, err := Open(t.Context(), cfg, objects.Config{}); pipeline.ExitCode(err) != pipeline.ExitEnvironment {
 		t.Error(err)

@@ -1,8 +1,11 @@
 package servers
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -57,15 +60,51 @@ func (s *GCSServer) Bucket(tb testing.TB) string {
 		tb.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	s.do(tb, "making bucket "+name, req)
+	return name
+}
+
+// Put stores an object, as text/plain and with this Content-Encoding, "" for
+// none.
+func (s *GCSServer) Put(tb testing.TB, bucket, key string, body []byte, encoding string) {
+	tb.Helper()
+	q := url.Values{"uploadType": {"media"}, "name": {key}}
+	if encoding != "" {
+		q.Set("contentEncoding", encoding)
+	}
+	req, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, s.Endpoint+"/upload/storage/v1/b/"+bucket+"/o?"+q.Encode(), bytes.NewReader(body))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "text/plain")
+	s.do(tb, "storing "+key, req)
+}
+
+// Remove removes an object, or with the key "" the bucket.
+func (s *GCSServer) Remove(tb testing.TB, bucket, key string) {
+	tb.Helper()
+	at := s.Endpoint + "/storage/v1/b/" + bucket
+	if key != "" {
+		at += "/o/" + url.PathEscape(key)
+	}
+	req, err := http.NewRequestWithContext(tb.Context(), http.MethodDelete, at, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.do(tb, "removing "+bucket+"/"+key, req)
+}
+
+// do sends a request that has to succeed.
+func (s *GCSServer) do(tb testing.TB, op string, req *http.Request) {
+	tb.Helper()
 	reply, err := http.DefaultClient.Do(req)
 	if err != nil {
-		tb.Fatalf("making bucket %s: %v", name, err)
+		tb.Fatalf("%s: %v", op, err)
 	}
 	defer reply.Body.Close() //nolint:errcheck // only read
-	if reply.StatusCode != http.StatusOK {
-		tb.Fatalf("making bucket %s: %s", name, reply.Status)
+	if _, err := io.Copy(io.Discard, reply.Body); err != nil || reply.StatusCode/100 != 2 {
+		tb.Fatalf("%s: %s, %v", op, reply.Status, err)
 	}
-	return name
 }
 
 // Restart starts a stopped server again, with its objects and on its port.
