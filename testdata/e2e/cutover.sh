@@ -20,7 +20,7 @@ chmod 755 "$work"
 export PYTHONDONTWRITEBYTECODE=1
 finish() {
 	local code=$? file
-	for file in "$work"/*.pid; do [ ! -f "$file" ] || kill -INT "$(cat "$file")" 2>/dev/null || true; done
+	for file in "$work"/*.pid; do [ ! -f "$file" ] || kill -TERM "$(cat "$file")" 2>/dev/null || true; done
 	[ ! -d "$work/pg" ] || "$here/../servers/postgres.sh" stop "$work/pg" || true
 	wait
 	if [ "${KEEP:-}" = 1 ]; then echo "kept: $work"; else rm -rf "$work"; fi
