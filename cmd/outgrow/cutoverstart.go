@@ -114,7 +114,11 @@ func (g *guide) writeEnv() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		body = []byte("DATA_DIR='" + strings.ReplaceAll(to.DataDir, "'", `\'`) + "'\n")
+		line, _, err := env.Assign("DATA_DIR", to.DataDir)
+		if err != nil {
+			return "", err
+		}
+		body = []byte(line + "\n")
 	} else if body, err = os.ReadFile(g.cmd.To); err != nil {
 		return "", pipeline.Environment("reading the target's env file", err, "make it readable")
 	}
