@@ -38,14 +38,14 @@ func appMain(dir string) {
 	began := time.Now().UnixMilli()
 	for n := 0; ; n++ {
 		id := fmt.Sprintf("%08x-0000-4000-8000-%012d", began&0xffffffff, n)
-		do(db, fmt.Sprintf(`INSERT INTO memory (id, user_id, content, created_at, updated_at) SELECT '%s', user_id, 'new', created_at, updated_at FROM memory LIMIT 1`, id))
-		do(db, fmt.Sprintf(`UPDATE chat SET title = 'title %d' WHERE id = (SELECT id FROM chat ORDER BY id LIMIT 1 OFFSET %d)`, n, n%5))
+		do(db, fmt.Sprintf(`INSERT INTO memory (id, user_id, content, created_at, updated_at) SELECT '%s', user_id, 'new', unixepoch(), unixepoch() FROM memory LIMIT 1`, id))
+		do(db, fmt.Sprintf(`UPDATE chat SET title = 'title %d', updated_at = unixepoch() WHERE id = (SELECT id FROM chat ORDER BY id LIMIT 1 OFFSET %d)`, n, n%5))
 		if n%10 == 9 {
 			do(db, `DELETE FROM memory WHERE id = (SELECT id FROM memory WHERE content = 'new' ORDER BY id LIMIT 1)`)
 			if err := os.WriteFile(filepath.Join(dir, "uploads", id+"_new.txt"), []byte("new "+id), 0o600); err != nil {
 				panic(err)
 			}
-			do(db, fmt.Sprintf(`INSERT INTO file (id, user_id, filename, meta, created_at, updated_at, path) SELECT '%s', user_id, 'new.txt', meta, created_at, updated_at, '/app/backend/data/uploads/%s_new.txt' FROM file LIMIT 1`, id, id))
+			do(db, fmt.Sprintf(`INSERT INTO file (id, user_id, filename, meta, created_at, updated_at, path) SELECT '%s', user_id, 'new.txt', meta, unixepoch(), unixepoch(), '/app/backend/data/uploads/%s_new.txt' FROM file LIMIT 1`, id, id))
 		}
 		if n%40 == 39 {
 			do(chroma, fmt.Sprintf(`UPDATE embedding_metadata SET string_value = 'changed %d' WHERE key = 'chroma:document' AND id = (SELECT min(id) FROM embedding_metadata WHERE key = 'chroma:document')`, n))
