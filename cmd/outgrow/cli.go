@@ -21,6 +21,7 @@ type CLI struct {
 	Verify  verifyCmd  `cmd:"" help:"Compare every row, every vector and every file byte of both sides."`
 	Status  statusCmd  `cmd:"" help:"Show how far a migration is, what is missing on the target, and the quarantine."`
 	Replay  replayCmd  `cmd:"" help:"Put repaired records from the quarantine into the target."`
+	Doctor  doctorCmd  `cmd:"" help:"Is that configuration fit for several instances? What is wrong, and the line to set."`
 	Files   filesCmd   `cmd:"" help:"Take a switch of the storage provider back."`
 	Version versionCmd `cmd:"" help:"Print the version and the Open WebUI schemas it knows."`
 }
@@ -91,6 +92,7 @@ var examples = map[string][]string{
 		"outgrow status --to scaled.env --quarantine > refused.jsonl   # repair the lines, then:",
 		"outgrow replay --to scaled.env refused.jsonl",
 	},
+	"doctor":  {"outgrow doctor --to scaled.env --offline --replicas 3", "outgrow doctor --to scaled.env --offline --primary --json"},
 	"revert":  {"outgrow files revert --to new.env   # the env file that file.path was switched to"},
 	"version": {"outgrow version --json"},
 }

@@ -58,7 +58,7 @@ func plural(n int64, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	if strings.HasSuffix(what, "index") || strings.HasSuffix(what, "ch") {
+	if strings.HasSuffix(what, "index") || strings.HasSuffix(what, "ch") || strings.HasSuffix(what, "ss") {
 		return number(n) + " " + what + "es"
 	}
 	if strings.HasSuffix(what, "y") && !strings.HasSuffix(what, "key") {

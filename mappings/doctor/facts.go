@@ -1,0 +1,47 @@
+package doctor
+
+import (
+	"strconv"
+	"strings"
+)
+
+// get is a variable's value, "" where it is not set. It may be a secret.
+func (f Facts) get(name string) string { return f.Vars[name].Reveal() }
+
+// is reads a boolean as Open WebUI does: "true" in any case, nothing else.
+func (f Facts) is(name string, def bool) bool {
+	v, ok := f.Vars[name]
+	if !ok {
+		return def
+	}
+	return strings.EqualFold(v.Reveal(), "true")
+}
+
+// number reads an integer; ok is false where there is none.
+func (f Facts) number(name string) (n int, ok bool) {
+	n, err := strconv.Atoi(strings.TrimSpace(f.get(name)))
+	return n, err == nil
+}
+
+// workers is how many processes an instance has.
+func (f Facts) workers() int {
+	if f.Workers > 0 {
+		return f.Workers
+	}
+	n, _ := f.number("UVICORN_WORKERS")
+	return max(n, 1)
+}
+
+// Processes is how many processes share everything.
+func (f Facts) Processes() int { return max(f.Replicas, 1) * f.workers() }
+
+// several reports whether more than one process shares everything.
+func (f Facts) several() bool { return f.Processes() > 1 }
+
+// when gives the finding if the condition holds.
+func when(condition bool, found, line string) (string, string) {
+	if condition {
+		return found, line
+	}
+	return "", ""
+}

@@ -1,0 +1,40 @@
+package doctor
+
+import (
+	"strings"
+
+	"outgrow/mappings/env"
+)
+
+func secretChecks() []check {
+	return []check{
+		{"D10", Must, "WEBUI_SECRET_KEY", "one key, the old deployment's, for all instances", "each instance makes a key of its own: login loops, 401, \"Error decrypting tokens\"",
+			func(f Facts) (string, string) {
+				given := f.get("WEBUI_SECRET_KEY") != "" || f.get("WEBUI_JWT_SECRET_KEY") != ""
+				return when(!given && (f.several() || f.SecretKey == ""), "not set", "WEBUI_SECRET_KEY=the old deployment's key")
+			}},
+		{"D45", Should, "JWT_EXPIRES_IN", "a time limit, short without Redis, which is what sessions are revoked by", "a session that was signed out still works",
+			func(f Facts) (string, string) {
+				v := f.get("JWT_EXPIRES_IN")
+				return when(v == "-1" || v == "0" || v == "" && f.get("REDIS_URL") == "", "no limit, or four weeks without Redis", "JWT_EXPIRES_IN=7d")
+			}},
+	}
+}
+
+func sharedChecks() []check {
+	return []check{
+		{"D14", Should, "CORS_ALLOW_ORIGIN", "every public address, separated by semicolons", "\"is not an accepted origin\", or every origin is taken",
+			func(f Facts) (string, string) {
+				v := f.get("CORS_ALLOW_ORIGIN")
+				return when(v == "" || v == "*" || strings.Contains(v, ","), "not set, *, or separated by commas", "CORS_ALLOW_ORIGIN=https://chat.example.org")
+			}},
+		{"D22", Must, "VECTOR_DB", "a vector store with a server of its own", "\"Child process died\" at an upload, a damaged store",
+			func(f Facts) (string, string) {
+				return when(f.several() && f.Vector.Kind == env.Chroma && f.Vector.Chroma.Host == "", "embedded Chroma", "VECTOR_DB=pgvector")
+			}},
+		{"D51", Should, "S3_KEY_PREFIX", "a prefix, or a bucket that holds nothing else", "deleting all files in Open WebUI empties the whole bucket",
+			func(f Facts) (string, string) {
+				return when(f.Files.Provider == env.S3 && f.Files.S3.Prefix == "", "no prefix", "S3_KEY_PREFIX=open-webui")
+			}},
+	}
+}
