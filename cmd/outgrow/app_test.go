@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"database/sql"
 	"fmt"
 	"os"
@@ -50,6 +51,9 @@ func appMain(dir string) {
 		if n%40 == 39 {
 			do(chroma, fmt.Sprintf(`UPDATE embedding_metadata SET string_value = 'changed %d' WHERE key = 'chroma:document' AND id = (SELECT min(id) FROM embedding_metadata WHERE key = 'chroma:document')`, n))
 		}
+		if n == 0 {
+			fmt.Println("writing")
+		}
 		select {
 		case <-stop:
 			_, _ = db.Close(), chroma.Close()
@@ -59,8 +63,8 @@ func appMain(dir string) {
 	}
 }
 
-// runApp starts the writer on the source and gives a shell command that ends it,
-// which may be repeated.
+// runApp starts the writer on the source, waits until it writes and gives a shell
+// command that ends it, which may be repeated.
 func (l *lab) runApp() (stop string) {
 	l.tb.Helper()
 	self, err := os.Executable()
@@ -71,9 +75,14 @@ func (l *lab) runApp() (stop string) {
 	cmd.Env = append(os.Environ(), appFolder+"="+l.from)
 	var said strings.Builder
 	cmd.Stderr = &said
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		l.tb.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		l.tb.Fatal(err)
 	}
+	writing, err := bufio.NewReader(stdout).ReadString('\n')
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	l.tb.Cleanup(func() {
@@ -82,6 +91,9 @@ func (l *lab) runApp() (stop string) {
 			l.tb.Errorf("the writer ended badly: %v: %.500s", err, said.String())
 		}
 	})
+	if writing == "" {
+		l.tb.Fatalf("the writer does not write: %v", err)
+	}
 	return fmt.Sprintf("kill %d 2>/dev/null; while kill -0 %d 2>/dev/null; do sleep 0.05; done", cmd.Process.Pid, cmd.Process.Pid)
 }
 
