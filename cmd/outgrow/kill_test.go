@@ -104,6 +104,7 @@ func interrupted(t *testing.T, signal syscall.Signal, n int) {
 		if i%3 == 2 {
 			stops = 3
 		}
+		phase := "before the first write" // the phase when the process is started
 		for k := range stops {
 			share := (float64(i) + random.Float64()) / float64(n)
 			if k > 0 {
@@ -119,7 +120,7 @@ func interrupted(t *testing.T, signal syscall.Signal, n int) {
 				if k > 0 || late > 3*n {
 					break
 				}
-				l = newLab(t, data)
+				l, phase = newLab(t, data), "before the first write"
 				share = random.Float64()
 				if r, hit = l.stop(signal, time.Duration(share*float64(length))); r.code == 0 {
 					break
@@ -130,12 +131,13 @@ func interrupted(t *testing.T, signal syscall.Signal, n int) {
 			}
 			p := l.phase()
 			// A signal that comes before main has begun ends the process as signals do.
-			if unborn := r.code == -1 && r.both() == "" && p == "before the first write"; signal == syscall.SIGINT && !unborn {
+			if unborn := r.code == -1 && r.both() == "" && p == phase; signal == syscall.SIGINT && !unborn {
 				r.exits(130)
 				if strings.Contains(r.err, "failed") {
 					t.Errorf("an interrupt reads as a failure:\n%s", r.err)
 				}
 			}
+			phase = p
 			phases[p]++
 			moments = append(moments, fmt.Sprintf("%.2f s %s", after.Seconds(), p))
 			l.incomplete()
