@@ -36,8 +36,11 @@ func (s *Store) acquire() error {
 	return err
 }
 
+// release gives the lock back at once, even if a program that is just being
+// started still holds a copy of the file.
 func (s *Store) release() {
 	if f := s.lock.Swap(nil); f != nil {
+		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
 		_ = f.Close()
 	}
 }

@@ -18,5 +18,9 @@ func lockFolder(dir string) (unlock func(), ok bool) {
 		_ = f.Close()
 		return nil, false
 	}
-	return func() { _ = f.Close() }, true
+	return func() {
+		// At once, even if a program that is just being started still holds a copy.
+		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+		_ = f.Close()
+	}, true
 }
