@@ -41,6 +41,12 @@ type UnitStrays struct {
 // Any reports whether there is a stray at all.
 func (u UnitStrays) Any() bool { return u.New+u.Changed+u.Removed+u.Conflicts+u.Refused > 0 }
 
+// Add adds the counts of another unit.
+func (u *UnitStrays) Add(o UnitStrays) {
+	u.New, u.Changed, u.Removed = u.New+o.New, u.Changed+o.Changed, u.Removed+o.Removed
+	u.Conflicts, u.Refused, u.Carried = u.Conflicts+o.Conflicts, u.Refused+o.Refused, u.Carried+o.Carried
+}
+
 // ErrUnknown says that nothing is known of what a last pass found.
 var ErrUnknown = errors.New("nothing is known of what the last pass found")
 

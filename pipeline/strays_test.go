@@ -6,23 +6,14 @@ import (
 	"testing"
 
 	"outgrow/pipeline"
-	"outgrow/pipeline/digests"
 )
 
 // strays reads the world's source once for what it got after the last pass.
 func (w *world) strays(carry bool) (sum pipeline.UnitStrays, kinds map[string]string, err error) {
 	w.tb.Helper()
 	ctx := context.Background()
-	d, err := digests.Open(ctx, w.dir, "run")
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	defer d.Close() //nolint:errcheck // a test's own
-	j := w.state.Open()
-	defer j.Close() //nolint:errcheck // in memory
-	if _, err := j.Begin(ctx, pipeline.Run{ID: "run"}); err != nil {
-		w.tb.Fatal(err)
-	}
+	d, j, done := w.begin(ctx)
+	defer done()
 	units, err := w.source.Units(ctx)
 	if err != nil {
 		w.tb.Fatal(err)
@@ -35,8 +26,7 @@ func (w *world) strays(carry bool) (sum pipeline.UnitStrays, kinds map[string]st
 		kinds[s.Key] = s.Kind
 	})
 	for _, u := range found {
-		sum.New, sum.Changed, sum.Removed = sum.New+u.New, sum.Changed+u.Changed, sum.Removed+u.Removed
-		sum.Conflicts, sum.Refused, sum.Carried = sum.Conflicts+u.Conflicts, sum.Refused+u.Refused, sum.Carried+u.Carried
+		sum.Add(u)
 	}
 	return sum, kinds, err
 }

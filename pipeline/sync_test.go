@@ -271,20 +271,28 @@ func (w *world) live(n int) {
 	}
 }
 
-// sync makes one pass with a sink.
-func (w *world) sync(sink pipeline.Sink[*vec], change func(*pipeline.Delta[*vec])) ([]pipeline.UnitSync, error) {
+// begin opens what a pass keeps, as another process would; done closes it.
+func (w *world) begin(ctx context.Context) (d *digests.Store, j *pipetest.MemoryJournal, done func()) {
 	w.tb.Helper()
-	ctx := context.Background()
 	d, err := digests.Open(ctx, w.dir, "run")
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	defer d.Close() //nolint:errcheck // a test's own
-	j := w.state.Open()
-	defer j.Close() //nolint:errcheck // in memory
+	j = w.state.Open()
+	done = func() { _, _ = d.Close(), j.Close() }
 	if _, err := j.Begin(ctx, pipeline.Run{ID: "run"}); err != nil {
+		done()
 		w.tb.Fatal(err)
 	}
+	return d, j, done
+}
+
+// sync makes one pass with a sink.
+func (w *world) sync(sink pipeline.Sink[*vec], change func(*pipeline.Delta[*vec])) ([]pipeline.UnitSync, error) {
+	w.tb.Helper()
+	ctx := context.Background()
+	d, j, done := w.begin(ctx)
+	defer done()
 	delta := pipeline.Delta[*vec]{Source: w.source, Sink: sink, Journal: j, Digests: d, Target: w.target, Equal: equalVec, MayDelete: true,
 		Backoff: pipeline.Backoff{Attempts: 30, Base: 1, Max: 1}}
 	if change != nil {

@@ -42,11 +42,9 @@ func (c *cutoverCmd) Run(a *app) error {
 			"say --yes, with --stop-cmd CMD to have Open WebUI stopped by it; without --stop-cmd it waits until somebody else has stopped it")
 	}
 	a.json, a.guided = c.JSON, true
-	from, ferr := env.Load("from", c.From, c.FromMount, a.environ)
-	to, terr := env.Load("to", c.To, c.ToMount, a.environ)
-	a.redact = func(text string) string { return to.Redact(from.Redact(text)) }
-	if err := errors.Join(ferr, terr); err != nil {
-		return configuration(from, to, c.laneFlags, ferr, terr)
+	from, to, err := a.sides(c.pair, c.laneFlags)
+	if err != nil {
+		return err
 	}
 	dir, err := stateDir(c.target, from.Mount)
 	if err != nil {

@@ -95,7 +95,7 @@ func (g *guide) answer(ctx context.Context) error {
 			return &pipeline.Error{Op: "waiting for the new app", Err: last, Exit: pipeline.ExitEnvironment,
 				Hint: "see the new app's log; the same command starts it again and waits. To go back, start the OLD app: the source is untouched"}
 		}
-		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+		if err := pipeline.Sleep(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -145,19 +145,21 @@ func (g *guide) to(phase string) error {
 	return g.save()
 }
 
+func (g *guide) save() error { return g.state.save(g.dir) }
+
 // save keeps the state durably, then shows it in the report.
-func (g *guide) save() error {
-	body, err := json.MarshalIndent(g.state, "", "  ")
+func (c *cutoverReport) save(dir string) error {
+	body, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encoding the cutover's state: %w", err)
 	}
-	if err := os.MkdirAll(g.dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return pipeline.Environment("making the state folder", err, "name a writable folder with --state")
 	}
-	if err := writeFile(filepath.Join(g.dir, cutoverFile), append(body, '\n')); err != nil {
+	if err := writeFile(filepath.Join(dir, cutoverFile), append(body, '\n')); err != nil {
 		return err
 	}
-	_, err = updateReport(g.dir, func(r *report) { r.Cutover = &g.state })
+	_, err = updateReport(dir, func(r *report) { r.Cutover = c })
 	return err
 }
 

@@ -65,7 +65,7 @@ func (g *guide) drain(ctx context.Context) error {
 			g.say("wait    for what is under way: %s", left)
 			last = left
 		}
-		if err := sleep(ctx, 2*time.Second); err != nil {
+		if err := pipeline.Sleep(ctx, 2*time.Second); err != nil {
 			return err
 		}
 	}
@@ -117,7 +117,7 @@ func (g *guide) rest(ctx context.Context) error {
 		return err
 	}
 	for {
-		if err := sleep(ctx, g.cmd.Quiet); err != nil {
+		if err := pipeline.Sleep(ctx, g.cmd.Quiet); err != nil {
 			return err
 		}
 		now, err := g.look()
@@ -182,16 +182,4 @@ func (g *guide) shell(ctx context.Context, step, command string) error {
 			Hint: "its output is in " + path + "; put it right, then run the same command: it goes on from here"}
 	}
 	return nil
-}
-
-// sleep waits, or ends with the context's error.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
 }

@@ -31,10 +31,8 @@ func (f laneFlags) pick(l pipeline.Lane) bool {
 func (a *app) open(p pair, f laneFlags, opt openOptions) (_ *session, err error) {
 	a.json = p.JSON
 	s := &session{app: a, args: p, only: f.Only}
-	from, ferr := env.Load("from", p.From, p.FromMount, a.environ)
-	to, terr := env.Load("to", p.To, p.ToMount, a.environ)
-	a.redact = func(text string) string { return to.Redact(from.Redact(text)) }
-	if err := configuration(from, to, f, ferr, terr); err != nil {
+	from, to, err := a.sides(p, f)
+	if err != nil {
 		return nil, err
 	}
 	if _, given := to.Vars["DATA_DIR"]; !given && !to.MountGiven {
@@ -58,6 +56,15 @@ func (a *app) open(p pair, f laneFlags, opt openOptions) (_ *session, err error)
 	s.refused = &refusedUploads{journal: s.filesJournal}
 	o := &opener{session: s, ctx: a.ctx, flags: f, opt: opt, log: s.logger()}
 	return s, o.open()
+}
+
+// sides reads what the variables say of both sides; from here on their secrets
+// are hidden in what is printed.
+func (a *app) sides(p pair, f laneFlags) (from, to env.Deployment, err error) {
+	from, ferr := env.Load("from", p.From, p.FromMount, a.environ)
+	to, terr := env.Load("to", p.To, p.ToMount, a.environ)
+	a.redact = func(text string) string { return to.Redact(from.Redact(text)) }
+	return from, to, configuration(from, to, f, ferr, terr)
 }
 
 // configuration joins what both sides' variables are wrong about, each once.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -82,15 +83,13 @@ func (r *strayRun) read(ctx context.Context) error {
 	for _, kinds := range order {
 		g, gctx := errgroup.WithContext(ctx)
 		for i, l := range r.lanes {
-			for _, k := range kinds {
-				if l.Kind() != k {
-					continue
-				}
-				g.Go(func() (err error) {
-					found[i], err = l.Strays(gctx, r.meter, r.state, r.carry, r.stray)
-					return err
-				})
+			if !slices.Contains(kinds, l.Kind()) {
+				continue
 			}
+			g.Go(func() (err error) {
+				found[i], err = l.Strays(gctx, r.meter, r.state, r.carry, r.stray)
+				return err
+			})
 		}
 		if err := g.Wait(); err != nil {
 			return err
@@ -140,24 +139,22 @@ func (c *syncCmd) carryOver(a *app) error {
 	if err := r.conclude("carried"); err != nil {
 		return err
 	}
-	g := &guide{app: a, dir: s.state}
-	if g.state, err = readCutover(s.state); err != nil || g.state.Phase != phaseDone {
+	kept, err := readCutover(s.state)
+	if err != nil || kept.Phase != phaseDone {
 		return err
 	}
-	g.state.Source = now
-	return g.save()
+	kept.Source = now
+	return kept.save(s.state)
 }
 
 // conclude tells what was found, and what became of it.
 func (r *strayRun) conclude(done string) error {
 	var sum pipeline.UnitStrays
 	for _, u := range r.units {
-		sum.New, sum.Changed, sum.Removed = sum.New+u.New, sum.Changed+u.Changed, sum.Removed+u.Removed
-		sum.Conflicts, sum.Refused, sum.Carried = sum.Conflicts+u.Conflicts, sum.Refused+u.Refused, sum.Carried+u.Carried
+		sum.Add(u)
 	}
 	code := pipeline.ExitOK
-	switch {
-	case r.carry && sum.Conflicts+sum.Refused > 0, !r.carry && sum.Any():
+	if r.carry && sum.Conflicts+sum.Refused > 0 || !r.carry && sum.Any() {
 		code = pipeline.ExitDiffers
 	}
 	path, err := updateReport(r.state, func(rep *report) {

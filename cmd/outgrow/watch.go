@@ -28,10 +28,8 @@ type watchReport struct {
 
 func (c *watchCmd) Run(a *app) error {
 	a.json = c.JSON
-	from, ferr := env.Load("from", c.From, c.FromMount, a.environ)
-	to, terr := env.Load("to", c.To, c.ToMount, a.environ)
-	a.redact = func(text string) string { return to.Redact(from.Redact(text)) }
-	if err := configuration(from, to, c.laneFlags, ferr, terr); err != nil {
+	from, to, err := a.sides(c.pair, c.laneFlags)
+	if err != nil {
 		return err
 	}
 	dir, err := stateDir(c.target, from.Mount)
@@ -87,7 +85,7 @@ func (c *watchCmd) watch(ctx context.Context, a *app, from env.Deployment, befor
 			a.say("done    nothing was written to the old side in %s", clock(time.Since(began)))
 			return nil
 		}
-		if err := sleep(ctx, c.Every); err != nil {
+		if err := pipeline.Sleep(ctx, c.Every); err != nil {
 			return err
 		}
 	}

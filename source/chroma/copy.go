@@ -85,7 +85,7 @@ func copyDB(ctx context.Context, from, to string) (dbState, error) {
 				Hint: "stop Open WebUI, or try again when nobody uploads files", Exit: pipeline.ExitEnvironment,
 			})
 		}
-		if err := pause(ctx, wait); err != nil {
+		if err := pipeline.Sleep(ctx, wait); err != nil {
 			return before, err
 		}
 		wait *= 2
@@ -178,15 +178,4 @@ func dsn(dir, query string) string {
 		path = "/" + path
 	}
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: query}).String()
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

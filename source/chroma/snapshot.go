@@ -92,7 +92,7 @@ func (sn *snapshot) take(ctx context.Context, cfg Config) (err error) {
 			return pipeline.Transient(&pipeline.Error{Op: "copying the Chroma database", Err: errMoved,
 				Hint: "stop Open WebUI, or try again when nobody uploads files", Exit: pipeline.ExitEnvironment})
 		}
-		if err := pause(ctx, wait); err != nil {
+		if err := pipeline.Sleep(ctx, wait); err != nil {
 			return err
 		}
 		wait *= 2

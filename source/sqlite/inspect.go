@@ -68,14 +68,8 @@ func jsonText(column, path string) string {
 
 func (s *Source) statuses(ctx context.Context, in *Inspection) error {
 	if t := s.table("file"); t != nil && t.has("data") {
-		// Most files hold a long text: parse only those that can match.
-		sql := "SELECT status, count(*) FROM (SELECT " + jsonText("data", "$.status") + ` AS status FROM "file"
-			WHERE instr(data, 'pending') OR instr(data, 'processing')) WHERE status IN ('pending', 'processing') GROUP BY 1`
-		err := s.each(ctx, sql, func(v []any) error {
-			in.Unprocessed[asText(v[0])], _ = v[1].(int64)
-			return nil
-		})
-		if err != nil {
+		var err error
+		if in.Unprocessed, err = s.unprocessed(ctx, "TRUE"); err != nil {
 			return err
 		}
 	}
@@ -85,6 +79,19 @@ func (s *Source) statuses(ctx context.Context, in *Inspection) error {
 		return err
 	}
 	return nil
+}
+
+// unprocessed counts, by status, the files that meet the condition and are not
+// processed.
+func (s *Source) unprocessed(ctx context.Context, condition string) (map[string]int64, error) {
+	out := map[string]int64{}
+	// Most files hold a long text: parse only those that can match.
+	sql := "SELECT status, count(*) FROM (SELECT " + jsonText("data", "$.status") + ` AS status FROM "file"
+		WHERE ` + condition + ` AND (instr(data, 'pending') OR instr(data, 'processing'))) WHERE status IN ('pending', 'processing') GROUP BY 1`
+	return out, s.each(ctx, sql, func(v []any) error {
+		out[asText(v[0])], _ = v[1].(int64)
+		return nil
+	})
 }
 
 func (s *Source) orphans(ctx context.Context, in *Inspection) error {

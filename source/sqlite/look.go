@@ -52,15 +52,8 @@ func Look(path string, detect fstype.Detect) (Sight, error) {
 // processing) and chat messages that are not done, all changed since the given
 // time. Older ones were left behind and will not be finished.
 func (s *Source) Waiting(ctx context.Context, since time.Time) (files map[string]int64, messages int64, err error) {
-	files = map[string]int64{}
 	if t := s.table("file"); t != nil && t.has("data") && t.has("updated_at") {
-		sql := fmt.Sprintf("SELECT status, count(*) FROM (SELECT "+jsonText("data", "$.status")+` AS status FROM "file"
-			WHERE updated_at >= %d AND (instr(data, 'pending') OR instr(data, 'processing'))) WHERE status IN ('pending', 'processing') GROUP BY 1`, since.Unix())
-		err = s.each(ctx, sql, func(v []any) error {
-			files[asText(v[0])], _ = v[1].(int64)
-			return nil
-		})
-		if err != nil {
+		if files, err = s.unprocessed(ctx, fmt.Sprintf("updated_at >= %d", since.Unix())); err != nil {
 			return nil, 0, openError(s.path, err)
 		}
 	}
