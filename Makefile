@@ -13,7 +13,7 @@ LINTER   := $(OUTGROW_CACHE)/golangci-lint-$(GOLANGCI)/golangci-lint
 PACKAGES := ./... ./testdata/servers
 POSTGRES := testdata/servers/postgres.sh
 
-.PHONY: help build test race lint e2e cutover matrix storage bench demo servers schemas
+.PHONY: help build test race lint e2e live cutover matrix storage bench demo servers schemas
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ $(LINTER):
 
 e2e: build ## Open WebUI itself on the source and on the migrated target, answers compared (7 GB once)
 	testdata/e2e/run.sh
+
+live: build ## migrate and sync beside a real Open WebUI that is written to, then stop, sync, verify; LIVEFLAGS='--seeds 20'
+	testdata/live/run.sh $(LIVEFLAGS)
 
 cutover: build ## the guided run with a real Open WebUI stopped and started in between; downtime against prediction
 	testdata/e2e/cutover.sh

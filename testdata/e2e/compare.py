@@ -61,13 +61,15 @@ class Server:
         self.prefixes = [(root + "uploads/", "(not with the provider) ")] if uploads else []
         self.prefixes += [(root, "DATA_DIR/"), *([(uploads, "DATA_DIR/uploads/")] if uploads else [])]
 
-    def ask(self, email, path, body=None):
-        """Returns (status, content type, bytes)."""
+    def ask(self, email, path, body=None, method=None, form=None):
+        """Returns (status, content type, bytes). body is sent as JSON; form is (content type, bytes) instead."""
         headers = {"Authorization": f"Bearer {self.tokens[email]}"} if email else {}
         data = None
         if body is not None:
-            data, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
-        request = urllib.request.Request(self.url + path, data=data, headers=headers)
+            form = "application/json", json.dumps(body).encode()
+        if form is not None:
+            headers["Content-Type"], data = form
+        request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=120) as answer:
                 return answer.status, answer.headers.get_content_type(), answer.read()

@@ -47,16 +47,7 @@ read -r embeddings_port one_port other_port < <(prepare ports 3)
 serve() {
 	local name=$1 data=$2 port=$3
 	shift 3
-	mkdir -p "$work/$name.cwd"
-	(
-		cd "$work/$name.cwd"
-		exec env -u DATABASE_URL -u PGVECTOR_DB_URL -u VECTOR_DB -u STORAGE_PROVIDER \
-			DATA_DIR="$data" STATIC_DIR="$work/$name.static" WEBUI_SECRET_KEY=lab-secret FROM_INIT_PY=true \
-			OFFLINE_MODE=true HF_HUB_OFFLINE=1 ENABLE_OLLAMA_API=false ENABLE_VERSION_UPDATE_CHECK=false \
-			RAG_EMBEDDING_ENGINE=openai RAG_EMBEDDING_MODEL=fake-embed ANONYMIZED_TELEMETRY=false DO_NOT_TRACK=true \
-			SCARF_NO_ANALYTICS=true GLOBAL_LOG_LEVEL=WARNING "$@" \
-			"$(dirname "$python")/open-webui" serve --host 127.0.0.1 --port "$port"
-	) >"$work/$name.log" 2>&1 &
+	"$here/serve.sh" "$work/$name" "$port" DATA_DIR="$data" "$@" >"$work/$name.log" 2>&1 &
 	served=$!
 	pids+=("$served")
 	prepare wait "http://127.0.0.1:$port" "$served" || { tail -n 20 "$work/$name.log" >&2; return 1; }
