@@ -3,7 +3,8 @@
 
 For every seed: Open WebUI (SQLite, Chroma, local files) is started; four people write through its HTTP API; outgrow migrates to a
 fresh PostgreSQL with pgvector and a fresh folder, in every other seed killed once and resumed; two syncs follow while they
-write; then people and app stop, and sync --stopped and verify must find both sides equal. The seeds follow each other on
+write; then people and app stop, and sync --stopped and verify must find both sides equal, but for the rows that the app
+itself left without a parent (it does not enforce foreign keys on SQLite). The seeds follow each other on
 one data folder, which grows.
 
 A seed fails when a command exits otherwise than it should, when the app answered with 5xx or logged a lock that it did not
@@ -11,11 +12,13 @@ get, or when outgrow held a lock that the app's writers wait for 2 s or longer. 
 on two cores they tell of the machine as much as of locks, so they do not judge.
 """
 import argparse
+import json
 import os
 import pathlib
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -118,7 +121,7 @@ class Seed:
 
     def __init__(self, lab, seed):
         self.lab, self.seed, self.random = lab, seed, random.Random(seed)
-        self.phase, self.stopped, self.people, self.held, self.looks, self.codes = ["start"], threading.Event(), [], {}, 0, []
+        self.phase, self.stopped, self.people, self.held, self.looks, self.codes, self.orphans = ["start"], threading.Event(), [], {}, 0, [], 0
 
     def outgrow(self, command, *wanted, flags=(), kill_after=None):
         """Runs one command; its exit code must be one of those wanted. Locks that it holds are watched."""
@@ -164,7 +167,8 @@ class Seed:
                 person.join()
             app.send_signal(signal.SIGTERM)
             app.wait()
-        self.outgrow("sync", 0, flags=["--stopped"])
+        self.outgrow("sync", 0, flags=["--stopped", "--accept", "orphan"])
+        self.only_orphans()
         self.outgrow("verify", 0)
         self.judge((lab.work / f"{name}.log").read_text(errors="replace"))
         lab.drop(self.seed, self.env_file)
@@ -181,6 +185,17 @@ class Seed:
             time.sleep(self.random.uniform(0, self.lab.options.writes / 2))
             self.outgrow("sync", 0, SYNC_NEEDED)
 
+    def only_orphans(self):
+        """Open WebUI on SQLite leaves rows of knowledge_file without their parents: exactly those may be in the quarantine."""
+        db = sqlite3.connect(f"{(self.lab.source / 'webui.db').as_uri()}?mode=ro", uri=True)
+        (self.orphans,) = db.execute("SELECT count(*) FROM knowledge_file WHERE file_id NOT IN (SELECT id FROM file)"
+                                     " OR knowledge_id NOT IN (SELECT id FROM knowledge)").fetchone()
+        db.close()
+        report = json.loads((self.env_file.with_suffix(".outgrow") / "report.json").read_text())
+        refused = {(q["unit"], q["reason"]): q["count"] for q in report["sync"].get("quarantine", [])}
+        if refused != ({("rows/knowledge_file", "orphan"): self.orphans} if self.orphans else {}):
+            raise Failed(f"{self.orphans} rows of knowledge_file have no parent, in the quarantine are {refused}")
+
     def judge(self, app_log):
         failures = [p.failure for p in self.people if p.failure]
         failures += [line for p in self.people for line in p.refused if line.split(": ", 1)[1][0] == "5"]
@@ -191,7 +206,7 @@ class Seed:
 
     def report(self):
         log = [entry for person in self.people for entry in person.log]
-        lines = [", ".join(self.codes)]
+        lines = [", ".join(self.codes) + f"; {self.orphans} orphans the app left, in the quarantine"]
         for phase in ("alone", "beside"):
             times = sorted(e for e in log if e[1] == phase)
             if times:
