@@ -3,6 +3,7 @@ package chroma
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -32,12 +33,47 @@ const (
 // suffixes of the files that belong to chroma.sqlite3.
 var suffixes = [...]string{"", "-journal", "-wal"}
 
+// headSize covers what SQLite renews with every change at the head of a file: the change counter of the database (bytes 24
+// to 27) and the modes it is read and written in (18 and 19; 1 is a rollback journal), the nonce of a -journal (12 to 15),
+// the salts of a -wal (16 to 23). https://www.sqlite.org/fileformat2.html
+const headSize = 32
+
+// dbFile is the state of one file of the database. Its head tells a change that keeps the size and falls into the same
+// tick of the file system's clock.
+type dbFile struct {
+	fileState
+	head [headSize]byte
+}
+
+func stateOfDBFile(path string) (dbFile, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return dbFile{fileState: fileState{size: -1}}, nil
+	}
+	if err != nil {
+		return dbFile{}, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return dbFile{}, err
+	}
+	s := dbFile{fileState: fileState{st.Size(), st.ModTime()}}
+	if _, err := f.ReadAt(s.head[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return dbFile{}, err
+	}
+	return s, nil
+}
+
+// changes is SQLite's own count of the transactions that wrote to the file. With a -wal it stands still.
+func (f dbFile) changes() uint32 { return binary.BigEndian.Uint32(f.head[24:]) }
+
 // dbState is the state of chroma.sqlite3 and its journals.
-type dbState [len(suffixes)]fileState
+type dbState [len(suffixes)]dbFile
 
 func stateOfDB(dir string) (s dbState, err error) {
 	for i, suffix := range suffixes {
-		if s[i], err = stateOf(filepath.Join(dir, fileSQLite+suffix)); err != nil {
+		if s[i], err = stateOfDBFile(filepath.Join(dir, fileSQLite+suffix)); err != nil {
 			return s, err
 		}
 	}
@@ -46,20 +82,8 @@ func stateOfDB(dir string) (s dbState, err error) {
 
 // quiet reports whether the database can be read as it lies: rollback mode and
 // no journal, so that no byte of it stands anywhere else.
-func quiet(dir string, s dbState) (bool, error) {
-	if s[1].size >= 0 || s[2].size >= 0 {
-		return false, nil
-	}
-	f, err := os.Open(filepath.Join(dir, fileSQLite))
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	var head [20]byte
-	if _, err := io.ReadFull(f, head[:]); err != nil {
-		return false, nil // too short to be read as it is; the copy will tell
-	}
-	return head[18] == 1 && head[19] == 1, nil
+func (s dbState) quiet() bool {
+	return s[1].size < 0 && s[2].size < 0 && s[0].head[18] == 1 && s[0].head[19] == 1
 }
 
 // copyDB copies the database and its journals to a folder while nothing of them

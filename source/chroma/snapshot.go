@@ -62,12 +62,8 @@ func (sn *snapshot) take(ctx context.Context, cfg Config) (err error) {
 	if sn.dbState, err = stateOfDB(cfg.Dir); err != nil {
 		return pipeline.Environment("reading the Chroma store", err, "make the folder readable")
 	}
-	if cfg.Stopped {
-		if ok, err := quiet(cfg.Dir, sn.dbState); err != nil {
-			return pipeline.Environment("reading the Chroma store", err, "make the file readable")
-		} else if ok {
-			return sn.open(ctx, cfg.Dir)
-		}
+	if cfg.Stopped && sn.dbState.quiet() {
+		return sn.open(ctx, cfg.Dir)
 	}
 	if sn.private, sn.unlock, err = privateFolder(cfg.Private); err != nil {
 		return pipeline.Environment("copying the Chroma database", err, "name a writable folder with --state")

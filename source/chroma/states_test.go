@@ -330,6 +330,37 @@ func TestMovedOn(t *testing.T) {
 	}
 }
 
+// TestSameTick has the database written to without a new size or time, as within one tick of the file system's clock.
+func TestSameTick(t *testing.T) {
+	store := filepath.Join(unpack(t, "1.5.9-types"), "vector_db")
+	path := filepath.Join(store, fileSQLite)
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), Config{Dir: store, Stopped: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := s.Identity(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	alter(t, store, "UPDATE collections SET name = 'other'")
+	if err := os.Chtimes(path, before.ModTime(), before.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.Stat(path); err != nil || after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime()) {
+		t.Fatalf("the file shows the change by itself: %v", err)
+	}
+	if changed, err := s.Identity(t.Context()); err != nil || changed.State == first.State {
+		t.Errorf("%+v, then %+v, %v", first, changed, err)
+	}
+	if err := s.Close(); err == nil {
+		t.Error("a stopped store that was written to: no error")
+	}
+}
+
 func TestWAL(t *testing.T) {
 	dir := unpack(t, "1.5.9-types")
 	store := filepath.Join(dir, "vector_db")

@@ -110,7 +110,7 @@ func (s *Source) Identity(context.Context) (pipeline.Identity, error) {
 	if err != nil {
 		return id, pipeline.Environment("reading the Chroma store", err, "")
 	}
-	id.State = fmt.Sprintf("queue %d", sn.catalog.maxSeq)
+	id.State = fmt.Sprintf("queue %d, changes %d", sn.catalog.maxSeq, now[0].changes())
 	for i, f := range now {
 		if f.size >= 0 {
 			id.State += fmt.Sprintf(", %s %d %d", []string{"file", "journal", "wal"}[i], f.size, f.mtime.UnixNano())

@@ -55,14 +55,8 @@ dsn=${dsn/\/postgres\?/\/app?}
 # start.sh NAME [VARIABLE=VALUE ...] starts Open WebUI on the one port and comes back at once; stop.sh stops it.
 cat >"$work/start.sh" <<START
 #!/usr/bin/env bash
-set -euo pipefail
 name=\$1; shift
-mkdir -p "$work/\$name.cwd"
-cd "$work/\$name.cwd"
-env -u DATABASE_URL -u PGVECTOR_DB_URL -u VECTOR_DB -u STORAGE_PROVIDER STATIC_DIR="$work/\$name.static" WEBUI_SECRET_KEY=lab-secret \
-	FROM_INIT_PY=true OFFLINE_MODE=true HF_HUB_OFFLINE=1 ENABLE_OLLAMA_API=false ENABLE_VERSION_UPDATE_CHECK=false \
-	RAG_EMBEDDING_ENGINE=openai RAG_EMBEDDING_MODEL=fake-embed ANONYMIZED_TELEMETRY=false DO_NOT_TRACK=true SCARF_NO_ANALYTICS=true \
-	GLOBAL_LOG_LEVEL=WARNING "\$@" "$(dirname "$python")/open-webui" serve --host 127.0.0.1 --port $port >"$work/\$name.log" 2>&1 &
+"$here/serve.sh" "$work/\$name" $port "\$@" >"$work/\$name.log" 2>&1 &
 echo \$! >"$work/app.pid"
 START
 cat >"$work/stop.sh" <<STOP
