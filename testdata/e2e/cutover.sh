@@ -3,7 +3,8 @@
 #
 #   testdata/e2e/cutover.sh
 #
-# Somebody asks the app for its data ten times a second; the downtime is from the last answer of the old app to the first of
+# Four people write until the app is gone (WRITERS=0: nobody does), and
+# somebody asks the app for its data ten times a second; the downtime is from the last answer of the old app to the first of
 # the new one. Fails unless verify found both sides equal, and the predictions (of outgrow's own part, and of the whole with
 # what the old app took to stop and start told as --restart) are within 20 % of what was measured.
 #
@@ -91,11 +92,16 @@ while True:
     time.sleep(0.1)
 ASK
 echo $! >"$work/asking.pid"
+if [ "${WRITERS:-1}" = 1 ]; then
+	"$python" "$here/../live/writer.py" "http://127.0.0.1:$port" "$work/source" >"$work/writer.log" 2>&1 &
+	echo $! >"$work/writer.pid"
+fi
 
-"$outgrow" cutover --from "$work/source" --to "$work/scaled.env" --yes --restart "$restart" --drain 5s --health "http://127.0.0.1:$port/health" \
+"$outgrow" cutover --from "$work/source" --to "$work/scaled.env" --yes --accept orphan --restart "$restart" --drain 5s --health "http://127.0.0.1:$port/health" \
 	--stop-cmd "$work/stop.sh" --start-cmd "$work/start.sh new DATA_DIR='$work/target' DATABASE_URL='$dsn' VECTOR_DB=pgvector" --env-out "$work/start.env"
 "$outgrow" watch --from "$work/source" --to "$work/scaled.env" --once
 sleep 2
+[ ! -f "$work/writer.log" ] || cat "$work/writer.log"
 
 "$python" - "$work/answers" "$work/scaled.outgrow/report.json" <<'JUDGE'
 import json, sys

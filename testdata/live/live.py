@@ -12,6 +12,7 @@ get, or when outgrow held a lock that the app's writers wait for 2 s or longer. 
 on two cores they tell of the machine as much as of locks, so they do not judge.
 """
 import argparse
+import collections
 import json
 import os
 import pathlib
@@ -28,12 +29,12 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "e2e"))
-import compare
 import locks
 import prepare
 import writer
 
-PEOPLE = [("ada.admin@example.com", True), ("user1@example.com", True), ("user2@example.com", False), ("user3@example.com", False)]
+# The phase in which outgrow does not run; else the name of its command.
+ALONE = "alone"
 LONGEST = 2.0
 LOCKED = ("database is locked", "database table is locked", "SQLITE_BUSY", "code: 5)")
 SYNC_NEEDED = 4
@@ -47,7 +48,7 @@ class Lab:
     """The folder, the servers and the one data folder that all seeds share."""
 
     def __init__(self, options):
-        self.options, self.began, self.children = options, time.monotonic(), []
+        self.options, self.began, self.children, self.log = options, time.monotonic(), [], []
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="outgrow-live."))
         self.work.chmod(0o755)
         self.source, self.postgres = self.work / "source", HERE.parent / "servers" / "postgres.sh"
@@ -121,21 +122,23 @@ class Seed:
 
     def __init__(self, lab, seed):
         self.lab, self.seed, self.random = lab, seed, random.Random(seed)
-        self.phase, self.stopped, self.people, self.held, self.looks, self.codes, self.orphans = ["start"], threading.Event(), [], {}, 0, [], 0
+        self.phase, self.stopped, self.people, self.held, self.looks, self.codes, self.orphans = [ALONE], threading.Event(), [], {}, 0, [], 0
 
     def outgrow(self, command, *wanted, flags=(), kill_after=None):
-        """Runs one command; its exit code must be one of those wanted. Locks that it holds are watched."""
+        """Runs one command; its exit code must be one of those wanted. Locks that it holds are watched; it is the writers' phase."""
         log = self.lab.work / f"seed{self.seed}.{command}.log"
         with open(log, "ab") as out:
             child = subprocess.Popen([self.lab.options.outgrow, command, "--from", self.lab.source, "--to", self.env_file, *flags], stdout=out, stderr=out)
         watch = locks.Locks(self.lab.source, child.pid)
         watch.start()
+        self.phase[0] = command
         try:
             code = child.wait(kill_after)
         except subprocess.TimeoutExpired:
             child.kill()
             code = child.wait()
         finally:
+            self.phase[0] = ALONE
             for name, seconds in watch.stop().items():
                 self.held[name] = max(self.held.get(name, 0), seconds)
             self.looks += watch.looks
@@ -152,19 +155,14 @@ class Seed:
         url = f"http://127.0.0.1:{lab.port}"
         prepare.wait(url, app.pid)
         try:
-            self.phase[0] = "alone"
-            server = compare.Server(url, str(lab.source))
-            for email, admin in PEOPLE:
-                server.sign_in(email, "Passw0rd!")
-                self.people.append(writer.Person(server, email, admin, self.seed, self.phase, self.stopped))
-            for person in self.people:
-                person.start()
+            self.people = writer.people(url, lab.source, self.seed, self.phase, self.stopped)
             time.sleep(lab.options.writes)
             self.beside()
         finally:
             self.stopped.set()
             for person in self.people:
                 person.join()
+                lab.log += person.log
             app.send_signal(signal.SIGTERM)
             app.wait()
         self.outgrow("sync", 0, flags=["--stopped", "--accept", "orphan"])
@@ -174,8 +172,7 @@ class Seed:
         lab.drop(self.seed, self.env_file)
 
     def beside(self):
-        """outgrow beside the writers: what it does to their requests is in the phase "beside"."""
-        self.phase[0] = "beside"
+        """outgrow beside the writers."""
         killed = False
         if self.seed % 2 == 0:
             killed = self.outgrow("migrate", 0, SYNC_NEEDED, -signal.SIGKILL, kill_after=self.random.uniform(0.3, 3)) == -signal.SIGKILL
@@ -205,13 +202,8 @@ class Seed:
             raise Failed("\n".join(failures[:10]))
 
     def report(self):
-        log = [entry for person in self.people for entry in person.log]
         lines = [", ".join(self.codes) + f"; {self.orphans} orphans the app left, in the quarantine"]
-        for phase in ("alone", "beside"):
-            times = sorted(e for e in log if e[1] == phase)
-            if times:
-                worst = times[-1]
-                lines.append(f"{phase}: {len(times)} requests, median {times[len(times) // 2][0] * 1000:.0f} ms, longest {worst[0]:.2f} s ({worst[2]})")
+        lines += latencies(entry for person in self.people for entry in person.log)
         held = ", ".join(f"{name} {s * 1000:.0f} ms" for name, s in self.held.items()) or "none seen"
         lines.append(f"locks of outgrow that writers wait for: {held}, in {self.looks} looks")
         refused = [line for person in self.people for line in person.refused]
@@ -219,6 +211,16 @@ class Seed:
             lines.append(f"{len(refused)} requests refused, for example {refused[0]}")
         return "\n    ".join(lines)
 
+
+def latencies(log):
+    """A line for each phase that had requests."""
+    log = sorted(log)
+    for phase in (ALONE, "migrate", "sync"):
+        times = [e for e in log if e[1] == phase]
+        if times:
+            middle, most, worst = times[len(times) // 2][0], times[len(times) * 99 // 100][0], times[-1]
+            yield (f"{phase}: {len(times)} requests, median {middle * 1000:.0f} ms, 99 % within {most:.2f} s, "
+                   f"longest {worst[0]:.2f} s ({worst[2]})")
 
 
 def main():
@@ -243,6 +245,10 @@ def main():
                 lab.say(f"seed {number}: FAILED\n    {seed.report()}\n{failure}")
     finally:
         lab.close()
+    print("all seeds, by what outgrow did meanwhile", *latencies(lab.log), sep="\n    ")
+    for phases in ((ALONE,), ("migrate", "sync")):
+        counts = collections.Counter(e[2] for e in lab.log if e[1] in phases and e[3] < 300)
+        print(f"{' and '.join(phases)}: " + ", ".join(f"{what} {n}" for what, n in sorted(counts.items())))
     print(f"{lab.options.seeds - len(failed)} of {lab.options.seeds} seeds equal" + (f", failed: {failed}" if failed else ""))
     sys.exit(1 if failed else 0)
 

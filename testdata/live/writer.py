@@ -1,4 +1,7 @@
+#!/usr/bin/env python3
 """People at work: threads that write through Open WebUI's HTTP API, each request drawn from a seed and timed.
+
+    writer.py URL DATA_DIR      four people write until the server is gone; then says how many requests were answered
 
 Every person touches only what is their own, so that no request depends on what another did first.
 """
@@ -15,6 +18,7 @@ import compare
 
 WORDS = ("migration database vector chunk policy holiday Übergröße naïve 数据库 迁移 ファイル مثال दस्तावेज़ 🚀 postgres index "
          "backup restore budget contract invoice résumé security").split()
+PEOPLE = [("ada.admin@example.com", True), ("user1@example.com", True), ("user2@example.com", False), ("user3@example.com", False)]
 # The longest pause of one person between two requests, in seconds.
 PAUSE = 0.06
 
@@ -238,3 +242,24 @@ class Person(threading.Thread):
             base = self.one(self.bases)
             del self.bases[base]
             self.call("delete knowledge", "DELETE", f"knowledge/{base}/delete")
+
+
+def people(url, data_dir, seed, phase, stopped):
+    """Signs four people in and lets them begin."""
+    server = compare.Server(url, str(data_dir))
+    for email, _ in PEOPLE:
+        server.sign_in(email, "Passw0rd!")
+    them = [Person(server, email, admin, seed, phase, stopped) for email, admin in PEOPLE]
+    for person in them:
+        person.start()
+    return them
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    them = people(*sys.argv[1:], 1, [""], threading.Event())
+    for person in them:
+        person.join()
+    print(f"{sum(len(p.log) for p in them)} requests answered, {sum(len(p.refused) for p in them)} of them refused; "
+          f"the people stopped at {them[0].failure}")
