@@ -119,11 +119,17 @@ func (m *migration) sameChoice(ctx context.Context, l mover, res pipeline.Resume
 		"say --id-conflicts="+old+", or start over with --replace")
 }
 
+// hasState reports whether the lane has a journal in the state folder.
+func (s *session) hasState(l pipeline.Lane) bool {
+	_, err := os.Stat(filepath.Join(s.state, string(l), "state.db"))
+	return err == nil
+}
+
 // begun reports whether a lane may have been moved to this target: all that the
 // target has room for, unless migrate has kept which ones.
 func (s *session) begun(l pipeline.Lane) bool {
 	if kept := s.kept(lanesFile); len(kept) > 0 {
 		return slices.Contains(kept, string(l))
 	}
-	return l != pipeline.Rows || s.to.Database.Kind == env.Postgres
+	return l != pipeline.Rows || s.to.Database.Kind == env.Postgres || s.hasState(l)
 }

@@ -10,12 +10,11 @@ import (
 	"outgrow/mappings/env"
 	"outgrow/mappings/secrets"
 	"outgrow/pipeline"
-	"outgrow/source/sqlite"
 )
 
 // facts gathers what the first screen tells and the freshness rule needs.
 func (o *opener) facts() error {
-	f := &sourceFacts{source: o.db.sqlite, store: o.srcStore}
+	f := &sourceFacts{store: o.srcStore}
 	o.src = f
 	for _, l := range o.lanes {
 		f.lanes = append(f.lanes, l.Kind())
@@ -29,21 +28,17 @@ func (o *opener) facts() error {
 			}
 		}
 	}
-	if f.source == nil {
-		return nil
-	}
-	var err error
-	if f.rows, err = f.source.Inspect(o.ctx); err != nil {
+	err := o.db.inspect(o.ctx, f, o.stopped)
+	if err != nil || f.source == nil {
 		return err
 	}
-	f.mode = f.source.Mode()
 	f.key, err = o.keyFacts(f.source)
 	return err
 }
 
 // keyFacts tries the key, the target's before the source's, on what is stored
 // under it.
-func (o *opener) keyFacts(rows *sqlite.Source) (keyFacts, error) {
+func (o *opener) keyFacts(rows database) (keyFacts, error) {
 	var k keyFacts
 	secret := o.to.SecretKey
 	if k.from = o.to.SecretKeyFrom; secret == "" {
@@ -108,9 +103,13 @@ func (s *session) rowFindings() []pipeline.Finding {
 		return nil
 	}
 	in := s.src.rows
+	kept := "PostgreSQL cannot hold them, they are kept whole in the quarantine"
+	if s.to.Database.Kind == env.SQLite {
+		kept = "they do not go into the new database, they are kept whole in the quarantine"
+	}
 	for _, o := range in.Orphans {
 		out = append(out, pipeline.Finding{Severity: pipeline.Accept, Reason: pipeline.Orphan, Unit: "rows/" + o.Table, Count: o.Rows,
-			Text: fmt.Sprintf("%s of %s have no parent in %s: PostgreSQL cannot hold them, they are kept whole in the quarantine", plural(o.Rows, "row"), o.Table, o.Parent),
+			Text: fmt.Sprintf("%s of %s have no parent in %s: %s", plural(o.Rows, "row"), o.Table, o.Parent, kept),
 			Fix:  "agree with --accept orphan: Open WebUI on PostgreSQL would have deleted them with their parent"})
 	}
 	var busy int64
@@ -121,7 +120,7 @@ func (s *session) rowFindings() []pipeline.Finding {
 	if in.Unfinished > 0 {
 		out = append(out, pipeline.Finding{Severity: pipeline.Note, Reason: "unfinished", Count: in.Unfinished, Text: plural(in.Unfinished, "chat message") + " not done"})
 	}
-	if s.src.mode == sqlite.Live {
+	if s.src.live {
 		out = append(out, pipeline.Finding{Severity: pipeline.Warn, Reason: "live", Text: "Open WebUI is running on the source: what it writes from now on is not copied",
 			Fix: "stop it for the final run"})
 	}
@@ -135,6 +134,9 @@ func (s *session) rowFindings() []pipeline.Finding {
 func (s *session) sourceOf(l mover) any {
 	switch l := l.(type) {
 	case *lane[*pipeline.Row]:
+		if r, ok := l.source.(*rowReader); ok {
+			return r.database
+		}
 		return l.source
 	case *lane[*pipeline.Vector]:
 		return l.source

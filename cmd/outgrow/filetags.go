@@ -22,16 +22,10 @@ func (o *opener) tags() func(context.Context, string) (map[string]string, error)
 	if o.to.Files.Provider != env.S3 || !o.to.Files.S3.Tagging {
 		return nil
 	}
-	var find owner
-	switch {
-	case o.db.sqlite != nil:
-		find = o.db.sqlite.FileOwner
-	case o.db.pg != nil:
-		find = o.db.pg.FileOwner
-	default:
+	if o.db.any == nil {
 		return nil
 	}
-	return tagger(find)
+	return tagger(o.db.any.FileOwner)
 }
 
 func tagger(find owner) func(context.Context, string) (map[string]string, error) {

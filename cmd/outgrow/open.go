@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 
@@ -81,13 +80,10 @@ func configuration(from, to env.Deployment, f laneFlags, loading ...error) error
 // supported names, for each lane that takes part, what this version cannot move.
 func supported(from, to env.Deployment, f laneFlags, told map[string]bool) error {
 	var errs []error
-	need := func(lane pipeline.Lane, side, variable, got, want string) {
-		if f.pick(lane) && got != "" && got != want && !told[side+" "+variable] {
-			errs = append(errs, fmt.Errorf("%s: %s is %s; this version moves %s from or to %s only", side, variable, got, lane, want))
-		}
+	if f.pick(pipeline.Rows) && from.Database.Kind == env.SQLite && to.Database.Kind == env.SQLite && !told["to DATABASE_URL"] {
+		errs = append(errs, errors.New("both sides name a SQLite database: rows are moved from SQLite to PostgreSQL, from PostgreSQL to SQLite, and from PostgreSQL to PostgreSQL. "+
+			"Give DATABASE_URL of the PostgreSQL in the target's env file; a webui.db is copied with Open WebUI stopped, its -wal with it"))
 	}
-	need(pipeline.Rows, "from", "DATABASE_URL", from.Database.Kind, env.SQLite)
-	need(pipeline.Rows, "to", "DATABASE_URL", to.Database.Kind, env.Postgres)
 	if f.pick(pipeline.Vectors) {
 		errs = append(errs, supportedStores(from.Vector, to.Vector, told)...)
 	}
@@ -123,17 +119,16 @@ func (o *opener) open() error {
 	if o.db, err = o.openRelational(); err != nil {
 		return err
 	}
-	rows := o.db.sqlite
 	switch {
 	case o.flags.pick(pipeline.Rows):
-		if err := o.openRows(rows); err != nil {
+		if err := o.openRows(o.db.whole); err != nil {
 			return err
 		}
-	case rows != nil:
-		o.closers = append(o.closers, rows.Close)
+	case o.db.any != nil:
+		o.closers = append(o.closers, o.db.any.Close)
 	}
 	if o.flags.pick(pipeline.Vectors) {
-		if err := o.openVectors(rows); err != nil {
+		if err := o.openVectors(); err != nil {
 			return err
 		}
 	}

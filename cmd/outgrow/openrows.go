@@ -8,41 +8,75 @@ import (
 	"path/filepath"
 	"slices"
 
+	"outgrow/mappings/env"
 	"outgrow/mappings/files"
 	"outgrow/mappings/pg"
 	"outgrow/mappings/rows"
 	"outgrow/pipeline"
 	sink "outgrow/sink/postgres"
 	back "outgrow/source/postgres"
-	"outgrow/source/sqlite"
 )
 
 // openRows opens the rows lane on the source's database.
-func (o *opener) openRows(src *sqlite.Source) error {
-	l := &lane[*pipeline.Row]{kind: pipeline.Rows, source: &rowReader{src, o.refused}, workers: o.writers(), log: o.log, equal: equalRows}
+func (o *opener) openRows(src database) error {
+	l := &lane[*pipeline.Row]{kind: pipeline.Rows, source: &rowReader{src, o.refused}, workers: o.writers(), log: o.log}
 	o.lanes = append(o.lanes, l)
+	if o.db.pg != nil {
+		l.now = o.db.pg.IdentityNow
+	}
+	if err := o.rowsApart(); err != nil {
+		return err
+	}
 	head, err := src.Head(o.ctx)
 	if err != nil {
 		return err
 	}
+	if o.to.Database.Kind == env.SQLite {
+		return o.rowsToSQLite(l, src, head)
+	}
+	return o.rowsToPostgres(l, src, head)
+}
+
+// rowsApart refuses a target that is the source itself.
+func (o *opener) rowsApart() error {
+	if o.from.Database.Kind != env.Postgres || o.to.Database.Kind != env.Postgres {
+		return nil
+	}
+	a, err := databasePlace(o.ctx, o.from.Database)
+	if err != nil {
+		return fmt.Errorf("looking for the source of the rows: %w", err)
+	}
+	b, err := databasePlace(o.ctx, o.to.Database)
+	if err != nil {
+		return fmt.Errorf("looking for the target of the rows: %w", err)
+	}
+	if a != b {
+		return nil
+	}
+	return pipeline.Usage("comparing the two sides", errors.New("both name the same database and schema: there are no rows to move"),
+		"name another database, or another DATABASE_SCHEMA, on one side, or leave the rows out with --only")
+}
+
+func (o *opener) rowsToPostgres(l *lane[*pipeline.Row], src database, head string) error {
 	dst, err := sink.Open(o.ctx, sink.Config{URL: o.to.Database.URL, Schema: o.to.Database.Schema, Head: head, Writers: o.writers(), Replace: o.opt.replace, Log: o.log})
 	if err != nil {
 		return err
 	}
-	l.sink, l.journal, l.fingerprint = dst, dst.Journal(), dst.Fingerprint
+	l.sink, l.journal, l.fingerprint, l.equal = dst, dst.Journal(), dst.Fingerprint, equalRows
 	t, err := dst.Inspect(o.ctx)
 	if err != nil {
 		return err
 	}
 	o.dst.version = t.Version
 	if o.opt.verify && (t.State == sink.Empty || t.State == sink.NoSchema) {
-		return pipeline.Usage("reading the target back", errors.New("it holds no tables of Open WebUI"), "run migrate first")
+		return noTables()
 	}
 	cols, err := dst.Columns(o.ctx)
 	if err != nil {
 		return err
 	}
-	if err := o.mapRows(l, src, cols); err != nil {
+	tables, keys := columnsOf(cols)
+	if err := o.mapRows(l, src, names(cols), keys, func(opt rows.Options) rowChange { return rows.Transform(tables, opt) }); err != nil {
 		return err
 	}
 	if !o.opt.verify {
@@ -56,17 +90,24 @@ func (o *opener) openRows(src *sqlite.Source) error {
 	return nil
 }
 
-// mapRows restricts the source to what the target has and makes the transform.
-func (o *opener) mapRows(l *lane[*pipeline.Row], src *sqlite.Source, cols map[string][]pg.Column) error {
-	tables, keys := columnsOf(cols)
+func noTables() error {
+	return pipeline.Usage("reading the target back", errors.New("it holds no tables of Open WebUI"), "run migrate first")
+}
+
+// rowChange makes rows that a target can hold.
+type rowChange = pipeline.Transform[*pipeline.Row]
+
+// mapRows restricts the source to the columns and keys that the target has, by
+// table, and makes the transform.
+func (o *opener) mapRows(l *lane[*pipeline.Row], src database, columns, keys map[string][]string, change func(rows.Options) rowChange) error {
 	src.SetKeys(keys)
-	src.SetColumns(names(cols))
+	src.SetColumns(columns)
 	units, err := src.Units(o.ctx)
 	if err != nil {
 		return err
 	}
 	for _, u := range units {
-		if _, ok := cols[u.Name]; ok {
+		if _, ok := columns[u.Name]; ok {
 			l.units = append(l.units, u)
 		}
 	}
@@ -74,9 +115,14 @@ func (o *opener) mapRows(l *lane[*pipeline.Row], src *sqlite.Source, cols map[st
 	if err != nil {
 		return err
 	}
-	l.transforms = []pipeline.Transform[*pipeline.Row]{rows.Transform(tables, rows.Options{FilePath: path})}
-	l.decode = func(r pipeline.Refusal) (*pipeline.Row, error) { return decodeRow(r, keys[unitOf(r.Unit).Name]) }
+	l.transforms = []rowChange{change(rows.Options{FilePath: path})}
+	l.decode = rowDecoder(keys)
 	return nil
+}
+
+// rowDecoder makes rows of quarantine lines; keys are the target's primary keys.
+func rowDecoder(keys map[string][]string) func(pipeline.Refusal) (*pipeline.Row, error) {
+	return func(r pipeline.Refusal) (*pipeline.Row, error) { return decodeRow(r, keys[unitOf(r.Unit).Name]) }
 }
 
 // filePath rewrites file.path to what the target's provider expects. The path

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 
+	"outgrow/mappings/env"
 	"outgrow/mappings/vectors"
 	"outgrow/pipeline"
 	"outgrow/pipeline/localstate"
@@ -14,8 +15,7 @@ import (
 )
 
 // openVectors opens the lane of vectors for whatever stores the two sides have.
-// rows is nil where the source has no SQLite database that could be read.
-func (o *opener) openVectors(rows *sqlite.Source) error {
+func (o *opener) openVectors() error {
 	from, _ := storeOf(o.from.Vector)
 	to, _ := storeOf(o.to.Vector)
 	l := &lane[*pipeline.Vector]{kind: pipeline.Vectors, workers: cmp.Or(o.flags.Writers, to.writers), log: o.log, decode: decodeVector, rate: pipeline.NewLimiter(o.flags.Rate)}
@@ -25,7 +25,7 @@ func (o *opener) openVectors(rows *sqlite.Source) error {
 	}
 	side := storeSide{v: o.from.Vector, log: o.log, workers: l.workers, dim: o.flags.Dim, private: o.private(), fs: o.app.fs, ids: o.ids(), limits: o.vectorLimits(to)}
 	side.stopped, side.snapshot = o.stopped, from.snapshots
-	if rows != nil {
+	if rows := o.db.sqlite; rows != nil {
 		side.stopped = rows.Mode() != sqlite.Live
 		id, err := rows.Identity(o.ctx)
 		if err != nil {
@@ -38,6 +38,9 @@ func (o *opener) openVectors(rows *sqlite.Source) error {
 			return pipeline.Environment("making a folder for temporary files", err, "name a writable folder with --state")
 		}
 	}
+	if err := o.share(&side, from); err != nil {
+		return err
+	}
 	src, err := from.source(o.ctx, side)
 	if err != nil {
 		return err
@@ -49,7 +52,7 @@ func (o *opener) openVectors(rows *sqlite.Source) error {
 	if l.units, err = l.source.Units(o.ctx); err != nil {
 		return err
 	}
-	if err := o.vectorTarget(o.ctx, l, to, storeSide{log: o.log, workers: l.workers, replace: o.opt.replace, rowsHere: o.flags.pick(pipeline.Rows), ids: side.ids}); err != nil {
+	if err := o.vectorTarget(o.ctx, l, to, storeSide{log: o.log, workers: l.workers, replace: o.opt.replace, rowsHere: o.flags.pick(pipeline.Rows), ids: side.ids, fs: o.app.fs}); err != nil {
 		return err
 	}
 	conflicts, err := o.findConflicts(from, to, l)
@@ -64,7 +67,9 @@ func (o *opener) openVectors(rows *sqlite.Source) error {
 	if !o.opt.verify {
 		return nil
 	}
-	back, err := to.source(o.ctx, storeSide{v: o.to.Vector, log: o.log, workers: l.workers, private: side.private, ids: side.ids})
+	// Nobody uses a store that is compared; one that is written to meanwhile is
+	// read from a copy.
+	back, err := to.source(o.ctx, storeSide{v: o.to.Vector, log: o.log, workers: l.workers, private: side.private, ids: side.ids, fs: o.app.fs, stopped: !o.opt.write})
 	if err != nil {
 		return err
 	}
@@ -72,9 +77,26 @@ func (o *opener) openVectors(rows *sqlite.Source) error {
 	return nil
 }
 
+// share lets the vectors be read as they were when the rows were, where one
+// database holds both.
+func (o *opener) share(side *storeSide, from vectorStore) error {
+	if from.kind != env.PGVector || o.db.pg == nil || o.db.whole == nil {
+		return nil
+	}
+	a, err := databasePlace(o.ctx, env.Database{URL: o.from.Vector.PG.URL})
+	if err != nil {
+		return err
+	}
+	b, err := databasePlace(o.ctx, env.Database{URL: o.from.Database.URL})
+	if err == nil && a == b {
+		side.shared = o.db.pg.Snapshot()
+	}
+	return err
+}
+
 // identityNow looks at a source anew.
 func identityNow(ctx context.Context, from vectorStore, side storeSide) (pipeline.Identity, error) {
-	side.snapshot = false
+	side.snapshot, side.shared = false, nil
 	src, err := from.source(ctx, side)
 	if err != nil {
 		return pipeline.Identity{}, err

@@ -61,7 +61,7 @@ func (l *lane[T]) Outlived(ctx context.Context, res pipeline.Resumed) (bool, err
 // Empty is repeated until it has come to its end: a crash in between leaves no
 // mark, and what is deleted was not written by this run.
 func (l *lane[T]) Empty(ctx context.Context, run pipeline.Run) error {
-	if !l.own || !run.Replace || l.kind != pipeline.Vectors {
+	if !l.own || !run.Replace || l.kind == pipeline.Files {
 		return nil
 	}
 	marks, err := l.journal.Marked(ctx)
@@ -124,7 +124,7 @@ func (m *migration) beginLane(ctx context.Context, l mover, run pipeline.Run, an
 		return res, err
 	}
 	again := anew || err != nil
-	if err == nil && m.replace && l.Kind() == pipeline.Vectors {
+	if err == nil && m.replace && l.Kind() != pipeline.Files {
 		// The very run that was begun with --replace, and is under way, goes on.
 		again = !res.Run.Replace || res.Complete || res.SourceChanged
 		if m.rowsRun != "" {

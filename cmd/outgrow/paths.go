@@ -37,7 +37,7 @@ func (o *opener) openPaths() error {
 	case from.Kind == env.SQLite && to.Kind == env.SQLite:
 		if fileTarget(o.from) != fileTarget(o.to) {
 			o.tell(pipeline.Note, pathsElsewhere, 0, "file.path in webui.db is not changed: Open WebUI finds its files on the new place only once the rows say so",
-				"move the rows to PostgreSQL too (leave --only out), which changes file.path on the way; webui.db is never written to")
+				"move the rows to PostgreSQL too (leave --only out), which changes file.path on the way; a source's webui.db is never written to")
 		}
 		return nil
 	case from.Kind == env.SQLite:

@@ -2,12 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -16,7 +12,6 @@ import (
 	"outgrow/pipeline"
 	"outgrow/pipeline/localstate"
 	"outgrow/sink/filepaths"
-	"outgrow/source/sqlite"
 )
 
 // Reasons of what is said of rows whose file was refused.
@@ -90,7 +85,7 @@ func (o *opener) openFilesBefore() error {
 	if !o.flags.pick(pipeline.Rows) || o.flags.pick(pipeline.Files) {
 		return nil
 	}
-	if _, err := os.Stat(filepath.Join(o.state, string(pipeline.Files), "state.db")); errors.Is(err, fs.ErrNotExist) {
+	if !o.hasState(pipeline.Files) {
 		return nil
 	}
 	j, err := localstate.Open(o.ctx, o.state, pipeline.Files, o.from.Mount)
@@ -113,7 +108,7 @@ func (o *opener) openFilesBefore() error {
 // rowReader is the source of the rows. Whenever it begins to read the table file,
 // which is after the files were copied, it looks up which of them were refused.
 type rowReader struct {
-	*sqlite.Source
+	database
 	refused *refusedUploads
 }
 
@@ -125,7 +120,7 @@ func (r *rowReader) Read(ctx context.Context, part pipeline.Part, after pipeline
 			}
 		}
 	}
-	return r.Source.Read(ctx, part, after)
+	return r.database.Read(ctx, part, after)
 }
 
 // misled is what the target's rows say of the files that were refused.
@@ -137,11 +132,14 @@ type misled struct {
 // misledRows looks for rows of refused files. It needs a target whose rows are,
 // or were, moved here.
 func (s *session) misledRows(ctx context.Context) (m misled, err error) {
-	if s.to.Database.Kind != env.Postgres || s.filesJournal() == nil || s.paths == nil && !s.begun(pipeline.Rows) {
+	if s.to.Database.Kind == "" || s.filesJournal() == nil || s.paths == nil && !s.begun(pipeline.Rows) {
 		return m, nil
 	}
 	if err := s.refused.load(ctx); err != nil || s.refused.none() {
 		return m, err
+	}
+	if s.to.Database.Kind == env.SQLite {
+		return s.misledBy(s.keptFiles(ctx))
 	}
 	store, err := filepaths.Open(ctx, filepaths.Config{URL: s.to.Database.URL, Schema: s.to.Database.Schema})
 	if pipeline.ExitCode(err) == pipeline.ExitUsage {
@@ -151,7 +149,11 @@ func (s *session) misledRows(ctx context.Context) (m misled, err error) {
 		return m, err
 	}
 	defer store.Close() //nolint:errcheck // only read
-	for rows, err := range store.Rows(ctx) {
+	return s.misledBy(store.Rows(ctx))
+}
+
+func (s *session) misledBy(pages iter.Seq2[[]filepaths.Row, error]) (m misled, err error) {
+	for rows, err := range pages {
 		if err != nil {
 			return m, err
 		}

@@ -7,6 +7,7 @@ import (
 
 	"outgrow/mappings/env"
 	"outgrow/mappings/files"
+	"outgrow/mappings/inspect"
 	"outgrow/pipeline"
 	rowsource "outgrow/source/postgres"
 	"outgrow/source/sqlite"
@@ -16,9 +17,41 @@ import (
 // file, user); nil where there is no database that could be read.
 type relationalIDs func(ctx context.Context, table string) iter.Seq2[string, error]
 
-// relational is the source's database, for facts about the other lanes. Only one
-// of the two is not nil, or none.
+// database is a deployment's database as it is read, whichever engine holds it.
+type database interface {
+	pipeline.Source[*pipeline.Row]
+	pipeline.Getter[*pipeline.Row]
+	pipeline.Counter
+	pipeline.KeyLister
+	pipeline.Splitter
+	pipeline.Identifier
+	pipeline.Checker
+	// Head is the alembic revision.
+	Head(ctx context.Context) (string, error)
+	// SetKeys and SetColumns restrict the rows to what a target has.
+	SetKeys(keys map[string][]string)
+	SetColumns(columns map[string][]string)
+	IDs(ctx context.Context, table string) iter.Seq2[string, error]
+	FileRows(ctx context.Context) iter.Seq2[inspect.FileRow, error]
+	Embedded(ctx context.Context) iter.Seq2[string, error]
+	Tokens(ctx context.Context) iter.Seq2[string, error]
+	FileOwner(ctx context.Context, id string) (user, email, name string, ok bool, err error)
+}
+
+var (
+	_ database = (*sqlite.Source)(nil)
+	_ database = (*rowsource.Source)(nil)
+)
+
+// relational is the source's database, for its rows or for facts about the other
+// lanes.
 type relational struct {
+	// any is the database, nil where there is none, or none that could be read.
+	any database
+	// whole is any where all of it is read as it was at one moment; of a
+	// PostgreSQL whose rows stay behind only the ids are of use.
+	whole database
+	// sqlite and pg are any as what it is; only one of them is not nil, or none.
 	sqlite *sqlite.Source
 	pg     *rowsource.Source
 	// missing says why there is none.
@@ -29,16 +62,26 @@ type relational struct {
 // needed for little, so it may be any, or out of reach.
 func (o *opener) openRelational() (*relational, error) {
 	r := &relational{}
-	optional := !o.flags.pick(pipeline.Rows) && !o.flags.pick(pipeline.Files) && !o.from.IsFolder
+	rows := o.flags.pick(pipeline.Rows)
+	optional := !rows && !o.flags.pick(pipeline.Files) && !o.from.IsFolder
+	after := map[string][]string{"file": {pipeline.Unit{Lane: pipeline.Files, Name: files.Uploads}.ID()}}
 	var err error
 	switch o.from.Database.Kind {
 	case env.SQLite:
-		r.sqlite, err = sqlite.Open(o.ctx, sqlite.Config{Path: o.from.Database.Path, Stopped: o.flags.Stopped, FileSystem: o.app.fs, Log: o.log, Limits: o.limits(),
-			SpecialAfter: map[string][]string{"file": {pipeline.Unit{Lane: pipeline.Files, Name: files.Uploads}.ID()}}})
+		r.sqlite, err = sqlite.Open(o.ctx, sqlite.Config{Path: o.from.Database.Path, Stopped: o.flags.Stopped, FileSystem: o.app.fs, Log: o.log, Limits: o.limits(), SpecialAfter: after})
+		if err == nil {
+			r.any, r.whole = r.sqlite, r.sqlite
+		}
 	case env.Postgres:
-		optional = true // only its ids are of use
-		if r.pg, err = rowsource.Open(o.ctx, rowsource.Config{URL: o.from.Database.URL, Schema: o.from.Database.Schema, MaxConns: 2}); err == nil {
-			o.closers = append(o.closers, r.pg.Close)
+		optional = !rows
+		cfg := rowsource.Config{URL: o.from.Database.URL, Schema: o.from.Database.Schema, MaxConns: 2}
+		if rows {
+			cfg.Snapshot, cfg.MaxConns, cfg.Limits, cfg.SpecialAfter = true, int32(o.writers())+1, o.limits(), after
+		}
+		if r.pg, err = rowsource.Open(o.ctx, cfg); err == nil {
+			if r.any = r.pg; rows {
+				r.whole = r.pg
+			}
 		}
 	}
 	if err != nil && optional && o.ctx.Err() == nil {
@@ -49,19 +92,51 @@ func (o *opener) openRelational() (*relational, error) {
 
 // ids gives the ids of the source's database, nil where there is none.
 func (s *session) ids() relationalIDs {
-	switch {
-	case s.db.sqlite != nil:
-		return s.db.sqlite.IDs
-	case s.db.pg != nil:
-		return s.db.pg.IDs
+	if s.db.any == nil {
+		return nil
 	}
+	return s.db.any.IDs
+}
+
+// inspect tells what the first screen and plan say of a database that is read
+// whole.
+func (r *relational) inspect(ctx context.Context, f *sourceFacts, stopped bool) error {
+	switch {
+	case r.whole == nil:
+		return nil
+	case r.sqlite != nil:
+		in, err := r.sqlite.Inspect(ctx)
+		if err != nil {
+			return err
+		}
+		f.rows, f.live, f.mode, f.wrote = in.Facts, in.Mode == sqlite.Live, in.Mode.String(), in.Wrote
+		if f.held = "webui.db " + size(in.Size); in.WAL > 0 {
+			f.held += " + wal " + size(in.WAL)
+		}
+	default:
+		in, err := r.pg.Inspect(ctx)
+		if err != nil {
+			return err
+		}
+		f.rows, f.live, f.mode = in.Facts, in.Sessions > 0 && !stopped, "stopped"
+		for _, t := range in.Newest {
+			if t.After(f.wrote) {
+				f.wrote = t
+			}
+		}
+		f.held = fmt.Sprintf("PostgreSQL %d, schema %s: %s", in.Version/10000, in.Schema, size(in.Size))
+	}
+	if f.live {
+		f.mode = "live"
+	}
+	f.source = r.whole
 	return nil
 }
 
 // databaseFindings says what could not be asked of the source's database.
 func (s *session) databaseFindings() []pipeline.Finding {
 	switch {
-	case s.db.sqlite != nil:
+	case s.db.whole != nil:
 		return nil
 	case s.db.pg != nil:
 		if s.stopped || s.paths != nil { // which tells of other sessions itself

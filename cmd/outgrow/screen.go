@@ -7,16 +7,19 @@ import (
 	"time"
 
 	"outgrow/mappings/env"
+	"outgrow/mappings/inspect"
 	"outgrow/mappings/schema"
 	"outgrow/pipeline"
-	"outgrow/source/sqlite"
 )
 
 // sourceFacts is what the first screen and the freshness rule know of the
 // source.
 type sourceFacts struct {
-	rows        sqlite.Inspection
-	mode        sqlite.Mode
+	rows        inspect.Facts
+	live        bool      // somebody seems to write to it
+	mode        string    // how it is read
+	wrote       time.Time // when it was last written to, as far as it tells
+	held        string    // what holds the rows, and how much
 	collections int
 	vectors     int64
 	store       string // of the vectors, in a few words
@@ -25,7 +28,7 @@ type sourceFacts struct {
 
 	lanes  []pipeline.Lane
 	key    keyFacts
-	source *sqlite.Source // nil where the rows are elsewhere; rows, mode and key are then empty
+	source database // nil where the rows are elsewhere; what is said of it and its key is then empty
 }
 
 func (f *sourceFacts) has(l pipeline.Lane) bool { return slices.Contains(f.lanes, l) }
@@ -48,12 +51,8 @@ func (s *session) screen(command, run string, resumed bool, findings []pipeline.
 	a := s.app
 	if a.json {
 		from, to := s.describe()
-		mode := ""
-		if s.src.source != nil {
-			mode = s.src.mode.String()
-		}
 		emit(a.out, event{Event: "start", Detail: map[string]any{"command": command, "run": run, "resumed": resumed, "from": from, "to": to,
-			"schema": s.src.rows.Head, "mode": mode, "vectors_from": s.src.store, "vectors_to": s.dst.vectors, "file_systems": s.systems, "findings": findings}})
+			"schema": s.src.rows.Head, "mode": s.src.mode, "vectors_from": s.src.store, "vectors_to": s.dst.vectors, "file_systems": s.systems, "findings": findings}})
 		return
 	}
 	title := "outgrow " + command
@@ -128,19 +127,15 @@ func (s *session) fromLines() []string {
 		head = span(r) + " (" + head + ")"
 	}
 	state := "stopped"
-	if s.src.mode == sqlite.Live {
+	if s.src.live {
 		state = "live"
 	}
-	if !in.Wrote.IsZero() {
-		state += ": last write " + ago(time.Since(in.Wrote))
-	}
-	db := "webui.db " + size(in.Size)
-	if in.WAL > 0 {
-		db += " + wal " + size(in.WAL)
+	if !s.src.wrote.IsZero() {
+		state += ": last write " + ago(time.Since(s.src.wrote))
 	}
 	return []string{
 		fmt.Sprintf("%s   Open WebUI %s, %s", s.from.Origin, head, state),
-		strings.Join(append([]string{db}, parts...), " · "),
+		strings.Join(append([]string{s.src.held}, parts...), " · "),
 	}
 }
 

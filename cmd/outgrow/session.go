@@ -190,7 +190,7 @@ func (s *session) stillTheSame(ctx context.Context, l mover) (bool, error) {
 	type now interface{ StateNow() (string, error) }
 	src, ok := s.sourceOf(l).(now)
 	if !ok {
-		if _, embedded := s.sourceOf(l).(*chroma.Source); embedded || l.Kind() == pipeline.Rows || l.Kind() == pipeline.Files && !s.alone(l) {
+		if _, embedded := s.sourceOf(l).(*chroma.Source); embedded || l.Kind() == pipeline.Files && !s.alone(l) {
 			return true, nil // the database beside it tells
 		}
 		moved, err := l.Moved(ctx)

@@ -56,7 +56,7 @@ func chromaHTTPSink(ctx context.Context, s storeSide) (vectorSink, fingerprint, 
 }
 
 func pgvectorSource(ctx context.Context, s storeSide) (vectorSource, error) {
-	return pgvectorsource.Open(ctx, pgvectorsource.Config{PG: s.v.PG, Log: s.log, Limits: s.limits, Readers: s.workers + 1, Dim: s.dim, Snapshot: s.snapshot})
+	return pgvectorsource.Open(ctx, pgvectorsource.Config{PG: s.v.PG, Log: s.log, Limits: s.limits, Readers: s.workers + 1, Dim: s.dim, Snapshot: s.snapshot, Shared: s.shared})
 }
 
 func pgvectorSink(ctx context.Context, s storeSide) (vectorSink, fingerprint, error) {

@@ -12,6 +12,7 @@ import (
 	"outgrow/mappings/env"
 	"outgrow/mappings/fstype"
 	"outgrow/mappings/milvus"
+	"outgrow/mappings/pg"
 	"outgrow/mappings/pinecone"
 	"outgrow/mappings/qdrant"
 	"outgrow/mappings/vectors"
@@ -152,6 +153,8 @@ type storeSide struct {
 	ids     relationalIDs
 	// snapshot: a source is read as it was when it was opened, where it can.
 	snapshot bool
+	// shared is a snapshot of this very database that is held already; nil for none.
+	shared *pg.Snapshot
 	// Of an embedded store: nobody writes to it, where copies may be made, and the
 	// identity that the deployment is known by.
 	stopped bool

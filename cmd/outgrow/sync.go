@@ -12,7 +12,6 @@ import (
 
 	"outgrow/pipeline"
 	"outgrow/pipeline/digests"
-	"outgrow/source/sqlite"
 )
 
 type syncCmd struct {
@@ -114,8 +113,8 @@ func (m *migration) move(ctx context.Context, l mover, gate *pipeline.Gate) erro
 
 // live reports whether the source may be in use: a sync pass will follow.
 func (s *session) live() bool {
-	if s.db != nil && s.db.sqlite != nil {
-		return s.db.sqlite.Mode() == sqlite.Live
+	if s.db != nil && s.db.whole != nil {
+		return s.src.live
 	}
 	return !s.stopped
 }

@@ -60,6 +60,9 @@ func (a *app) openTarget(t target) (_ *session, err error) {
 }
 
 func (s *session) targetRows(ctx context.Context) error {
+	if s.to.Database.Kind == env.SQLite {
+		return s.targetSQLite(ctx)
+	}
 	head, err := s.targetHead(ctx)
 	if err != nil {
 		return err
@@ -75,8 +78,8 @@ func (s *session) targetRows(ctx context.Context) error {
 		return err
 	}
 	tables, keys := columnsOf(cols)
-	l.transforms = []pipeline.Transform[*pipeline.Row]{rows.Transform(tables, rows.Options{})}
-	l.decode = func(r pipeline.Refusal) (*pipeline.Row, error) { return decodeRow(r, keys[unitOf(r.Unit).Name]) }
+	l.transforms = []rowChange{rows.Transform(tables, rows.Options{})}
+	l.decode = rowDecoder(keys)
 	return nil
 }
 

@@ -13,6 +13,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -125,6 +126,13 @@ func (s *Sink) Partial() string { return s.partial }
 // Fingerprint says no more than what kind of target this is: which file belongs
 // to which run, a mark in both tells.
 func (s *Sink) Fingerprint(context.Context) (string, error) { return "sqlite", nil }
+
+// HeadOf is the revision of the database that a journal tells of, "" when none was
+// begun.
+func HeadOf(ctx context.Context, j pipeline.Journal) (string, error) {
+	marks, err := j.Marked(ctx)
+	return cmp.Or(marks[markReleased], marks[markVersion]), err
+}
 
 // Columns gives the target's columns by table, for those tables that can be
 // written: from the file, or, before there is one, from the schema that will be
