@@ -13,17 +13,18 @@ nothing was lost.`
 
 // CLI is the whole surface: one field a command.
 type CLI struct {
-	Plan    planCmd    `cmd:"" help:"Dry run: read everything through every transform, write nothing, say what would go wrong."`
-	Migrate migrateCmd `cmd:"" help:"Copy rows, vectors and files; the same command resumes."`
-	Sync    syncCmd    `cmd:"" help:"Bring a migrated target up to a source that has changed since: only what is new, changed or gone."`
-	Cutover cutoverCmd `cmd:"" help:"The guided run: plan, migrate and sync while Open WebUI runs, then stop, last pass, verify, start."`
-	Watch   watchCmd   `cmd:"" help:"After the stop: tell what is still written to the old side."`
-	Verify  verifyCmd  `cmd:"" help:"Compare every row, every vector and every file byte of both sides."`
-	Status  statusCmd  `cmd:"" help:"Show how far a migration is, what is missing on the target, and the quarantine."`
-	Replay  replayCmd  `cmd:"" help:"Put repaired records from the quarantine into the target."`
-	Doctor  doctorCmd  `cmd:"" help:"Is that configuration fit for several instances? What is wrong, and the line to set."`
-	Files   filesCmd   `cmd:"" help:"Take a switch of the storage provider back."`
-	Version versionCmd `cmd:"" help:"Print the version and the Open WebUI schemas it knows."`
+	Plan     planCmd     `cmd:"" help:"Dry run: read everything through every transform, write nothing, say what would go wrong."`
+	Migrate  migrateCmd  `cmd:"" help:"Copy rows, vectors and files; the same command resumes."`
+	Sync     syncCmd     `cmd:"" help:"Bring a migrated target up to a source that has changed since: only what is new, changed or gone."`
+	Cutover  cutoverCmd  `cmd:"" help:"The guided run: plan, migrate and sync while Open WebUI runs, then stop, last pass, verify, start."`
+	Rollback rollbackCmd `cmd:"" help:"The way back: from a scaled deployment into a fresh DATA_DIR with SQLite, embedded Chroma and local files."`
+	Watch    watchCmd    `cmd:"" help:"After the stop: tell what is still written to the old side."`
+	Verify   verifyCmd   `cmd:"" help:"Compare every row, every vector and every file byte of both sides."`
+	Status   statusCmd   `cmd:"" help:"Show how far a migration is, what is missing on the target, and the quarantine."`
+	Replay   replayCmd   `cmd:"" help:"Put repaired records from the quarantine into the target."`
+	Doctor   doctorCmd   `cmd:"" help:"Is that configuration fit for several instances? What is wrong, and the line to set."`
+	Files    filesCmd    `cmd:"" help:"Take a switch of the storage provider back."`
+	Version  versionCmd  `cmd:"" help:"Print the version and the Open WebUI schemas it knows."`
 }
 
 // pair names the two sides. Secrets need not be in the files: OUTGROW_FROM_X and
@@ -81,6 +82,11 @@ var examples = map[string][]string{
 		"outgrow cutover --from ./data --to scaled.env   # asks before the stop",
 		"outgrow cutover --from ./data --to scaled.env --stop-cmd 'docker compose stop' --start-cmd 'docker compose -f scaled.yml up -d' --health http://127.0.0.1:8080/health --yes",
 		"outgrow cutover --from ./data --to scaled.env --restart 45s   # how long Open WebUI takes to stop and start, for the prediction",
+	},
+	"rollback": {
+		"outgrow rollback --from scaled.env --to ./data-back   # Open WebUI stopped; ./data-back must not exist",
+		"outgrow rollback --from scaled.env --to ./data-back --accept orphan",
+		"outgrow rollback --from scaled.env --to back.env --to-mount ./data-back   # back.env: DATA_DIR=/app/backend/data, as the container sees it",
 	},
 	"watch": {
 		"outgrow watch --from ./data --to scaled.env --for 1h",

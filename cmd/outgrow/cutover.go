@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -51,7 +52,7 @@ func (c *cutoverCmd) Run(a *app) error {
 		return err
 	}
 	g := &guide{app: a, cmd: c, asks: asks, from: from, shared: sharedFiles(from, to), dir: dir, began: time.Now()}
-	if g.state, err = readCutover(dir); err != nil {
+	if g.state, err = readCutover(dir, cutoverFile); err != nil {
 		return err
 	}
 	return g.run(a.ctx)
@@ -66,8 +67,10 @@ type guide struct {
 	// shared: the new app uses the old one's files.
 	shared bool
 	dir    string // the state folder
-	state  cutoverReport
-	began  time.Time
+	// back: it is a rollback that is led through.
+	back  bool
+	state cutoverReport
+	began time.Time
 }
 
 // run goes from where an earlier run of the command stood to the end.
@@ -126,7 +129,7 @@ func (g *guide) whileLive(ctx context.Context) error {
 	if err := g.plan(ctx); err != nil {
 		return err
 	}
-	if err := g.migrate(ctx); err != nil {
+	if _, err := g.migrate(ctx); err != nil {
 		return err
 	}
 	if err := g.rehearse(ctx); err != nil {
@@ -159,7 +162,7 @@ func (g *guide) ended(err error) error {
 		err = serr
 	}
 	if g.json {
-		emit(g.out, event{Event: "cutover", Exit: g.state.Exit, Detail: g.state})
+		emit(g.out, event{Event: strings.TrimSuffix(g.file(), ".json"), Exit: g.state.Exit, Detail: g.state})
 	}
 	return err
 }

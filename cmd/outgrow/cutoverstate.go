@@ -13,8 +13,18 @@ import (
 	"outgrow/pipeline"
 )
 
-// cutoverFile keeps, in the state folder, where a cutover stands.
-const cutoverFile = "cutover.json"
+// Files that keep, in the state folder, where a cutover or a rollback stands.
+const (
+	cutoverFile  = "cutover.json"
+	rollbackFile = "rollback.json"
+)
+
+func (g *guide) file() string {
+	if g.back {
+		return rollbackFile
+	}
+	return cutoverFile
+}
 
 // Phases of a cutover. The target is only written to before phaseVerified.
 const (
@@ -145,10 +155,11 @@ func (g *guide) to(phase string) error {
 	return g.save()
 }
 
-func (g *guide) save() error { return g.state.save(g.dir) }
+func (g *guide) save() error { return g.state.save(g.dir, g.file()) }
 
-// save keeps the state durably, then shows it in the report.
-func (c *cutoverReport) save(dir string) error {
+// save keeps the state durably in a file of the state folder, then shows it in the
+// report.
+func (c *cutoverReport) save(dir, file string) error {
 	body, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encoding the cutover's state: %w", err)
@@ -156,16 +167,23 @@ func (c *cutoverReport) save(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return pipeline.Environment("making the state folder", err, "name a writable folder with --state")
 	}
-	if err := writeFile(filepath.Join(dir, cutoverFile), append(body, '\n')); err != nil {
+	if err := writeFile(filepath.Join(dir, file), append(body, '\n')); err != nil {
 		return err
 	}
-	_, err = updateReport(dir, func(r *report) { r.Cutover = c })
+	_, err = updateReport(dir, func(r *report) {
+		if file == rollbackFile {
+			r.Rollback = c
+			return
+		}
+		r.Cutover = c
+	})
 	return err
 }
 
-// readCutover gives where a cutover stands; its zero value when none was begun.
-func readCutover(dir string) (c cutoverReport, err error) {
-	body, err := os.ReadFile(filepath.Join(dir, cutoverFile))
+// readCutover gives where a cutover, or by its file a rollback, stands; the zero
+// value when none was begun.
+func readCutover(dir, file string) (c cutoverReport, err error) {
+	body, err := os.ReadFile(filepath.Join(dir, file))
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
 	}
@@ -173,8 +191,8 @@ func readCutover(dir string) (c cutoverReport, err error) {
 		err = json.Unmarshal(body, &c)
 	}
 	if err != nil {
-		return c, pipeline.Environment("reading where the cutover stands", err, "make "+filepath.Join(dir, cutoverFile)+
-			" readable; if it is damaged and the new app was never started, remove it: the cutover then begins anew")
+		return c, pipeline.Environment("reading where the run stands", err, "make "+filepath.Join(dir, file)+
+			" readable; if it is damaged and the new app was never started, remove it: the run then begins anew")
 	}
 	return c, nil
 }
@@ -182,7 +200,7 @@ func readCutover(dir string) (c cutoverReport, err error) {
 // overwrites is the error of a pass over a target that a cutover has left to the
 // new app; nil while none has.
 func overwrites(dir string) error {
-	c, err := readCutover(dir)
+	c, err := readCutover(dir, cutoverFile)
 	if err != nil || c.Phase != phaseDone {
 		return err
 	}

@@ -51,26 +51,27 @@ func (g *guide) predict(step string, seconds float64) error {
 	return g.save()
 }
 
-// migrate carries the bulk, unless that has come to its end already.
-func (g *guide) migrate(ctx context.Context) error {
+// migrate carries the bulk, unless that has come to its end already. more reports
+// that the source may hold what the target does not: a pass tells.
+func (g *guide) migrate(ctx context.Context) (more bool, err error) {
 	began := time.Now()
 	s, err := g.open(g.cmd.pair, g.cmd.laneFlags, openOptions{write: true, chown: g.cmd.Chown, accept: g.cmd.Accept})
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer s.close()
 	if s.unfit() == "" {
-		return nil
+		return true, nil
 	}
 	m := &migration{app: g.app, session: s, meter: &pipeline.Meter{}, began: began}
 	code := g.tell(ctx, m.failed, m.run)
 	if code != pipeline.ExitOK && (code != pipeline.ExitDiffers || len(m.waiting) > 0) {
-		return judged(code)
+		return false, judged(code)
 	}
 	if m.resumed {
-		return nil // what it took tells nothing
+		return true, nil // what it took tells nothing
 	}
-	return g.note(stepMigrate, began, g.state.Predicted[stepMigrate])
+	return m.changed, g.note(stepMigrate, began, g.state.Predicted[stepMigrate])
 }
 
 // rehearse compares both sides while the source still moves: not for what it
@@ -138,7 +139,7 @@ func (g *guide) verify(ctx context.Context) error {
 	code := g.tell(ctx, nil, v.run)
 	if code == pipeline.ExitDiffers {
 		g.say("not     Do not start the new app: the sides are not equal.")
-		g.say("fix     start the OLD app again: the source is untouched. Then see what differs, and run the same command some other time.")
+		g.say("fix     start the OLD app again, %s: it is untouched. Then see what differs, and run the same command some other time.", g.cmd.From)
 		return errors.Join(g.to(phaseLive), judged(code))
 	}
 	if code != pipeline.ExitOK {

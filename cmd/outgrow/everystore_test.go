@@ -39,6 +39,7 @@ func TestEveryStore(t *testing.T) {
 		{"Qdrant, shared", qdrantVars(t, servers.Qdrant(t), true)},
 		{"Pinecone", map[string]string{"VECTOR_DB": "pinecone", "PINECONE_API_KEY": "key-of-the-test", "PINECONE_ENVIRONMENT": "us-east-1", "PINECONE_DIMENSION": "16",
 			"PINECONE_CONTROLLER_HOST": pinecone.Controller}},
+		{"Chroma in a data folder", map[string]string{"DATA_DIR": t.TempDir()}},
 		{"pgvector again", pgvector(servers.PostgreSQL(t))},
 	}
 	only := []string{"--only", "vectors"}

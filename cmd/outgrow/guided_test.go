@@ -164,7 +164,7 @@ func TestKillCutover(t *testing.T) {
 			} else {
 				length = time.Since(began)
 			}
-			c, err := readCutover(filepath.Join(l.dir, "scaled.outgrow"))
+			c, err := readCutover(filepath.Join(l.dir, "scaled.outgrow"), cutoverFile)
 			if err != nil {
 				t.Fatal(err)
 			}

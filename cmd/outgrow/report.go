@@ -23,7 +23,9 @@ type report struct {
 	Sync    *syncReport    `json:"sync,omitempty"`
 	Verify  *verifyReport  `json:"verify,omitempty"`
 	Cutover *cutoverReport `json:"cutover,omitempty"`
-	Watch   *watchReport   `json:"watch,omitempty"`
+	// Rollback tells of the same steps, the other way round.
+	Rollback *cutoverReport `json:"rollback,omitempty"`
+	Watch    *watchReport   `json:"watch,omitempty"`
 }
 
 type unitReport struct {

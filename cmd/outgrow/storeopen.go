@@ -16,6 +16,7 @@ import (
 	"outgrow/mappings/pg"
 	"outgrow/source/chroma"
 
+	chromasink "outgrow/sink/chroma"
 	chromahttpsink "outgrow/sink/chromahttp"
 	milvussink "outgrow/sink/milvus"
 	pgvectorsink "outgrow/sink/pgvector"
@@ -45,6 +46,17 @@ func opened[S identified](dst S, err error) (vectorSink, fingerprint, error) {
 func chromaSource(ctx context.Context, s storeSide) (vectorSource, error) {
 	return chroma.Open(ctx, chroma.Config{Dir: s.v.Path, Tenant: s.v.Chroma.Tenant, Database: s.v.Chroma.Database,
 		AllowMissing: true, Stable: s.stable, Stopped: s.stopped, FileSystem: s.fs, Private: s.private, Limits: s.limits, Log: s.log})
+}
+
+func chromaSink(ctx context.Context, s storeSide) (vectorSink, fingerprint, error) {
+	return opened(chromasink.Open(ctx, chromasink.Config{Dir: s.v.Path, Store: inDataDir(s.v), Log: s.log, Journal: s.journal, Detect: s.fs}))
+}
+
+// inDataDir is the configuration of an embedded store: it has no server.
+func inDataDir(v env.Vector) env.ChromaConfig {
+	c := v.Chroma
+	c.Host = ""
+	return c
 }
 
 func chromaHTTPSource(ctx context.Context, s storeSide) (vectorSource, error) {

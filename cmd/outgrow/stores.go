@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	"outgrow/mappings/qdrant"
 	"outgrow/mappings/vectors"
 	"outgrow/pipeline"
+	chromasink "outgrow/sink/chroma"
 )
 
 // vectorSource and vectorSink are the two sides of the vector lane.
@@ -35,8 +35,7 @@ type vectorStore struct {
 	embedded bool
 	// source opens its reader.
 	source func(context.Context, storeSide) (vectorSource, error)
-	// sink opens its writer and says how the target is identified; nil: the
-	// store is a source only.
+	// sink opens its writer and says how the target is identified.
 	sink func(context.Context, storeSide) (vectorSink, fingerprint, error)
 	// transactional: it keeps its own journal.
 	transactional bool
@@ -76,9 +75,13 @@ type vectorStore struct {
 func vectorStores() []vectorStore {
 	return []vectorStore{
 		{
-			kind: env.Chroma, embedded: true,
-			source: chromaSource, describe: func(env.Vector) string { return "chroma" }, space: perCollection,
+			kind: env.Chroma, embedded: true, apartBy: "name another DATA_DIR on one side", writers: 2, batch: 8, records: 1000,
+			source: chromaSource, sink: chromaSink,
+			transform: func(v env.Vector, _ vectorSink, _ bool) vectorChange { return chromahttp.Transform(inDataDir(v)) },
+			compare:   func(v env.Vector) vectorCompare { return chromahttp.Compare(inDataDir(v)) },
+			describe:  func(env.Vector) string { return "chroma" }, space: perCollection,
 			place: func(_ context.Context, v env.Vector) (string, error) { return resolve(v.Path), nil },
+			disk:  func(_ env.Vector, records, bytes int64) int64 { return chromasink.Disk(records, bytes) },
 		},
 		{
 			kind: env.Chroma, spools: true, writers: 2, batch: 8, records: 1000,
@@ -155,8 +158,8 @@ type storeSide struct {
 	snapshot bool
 	// shared is a snapshot of this very database that is held already; nil for none.
 	shared *pg.Snapshot
-	// Of an embedded store: nobody writes to it, where copies may be made, and the
-	// identity that the deployment is known by.
+	// Of an embedded store: nobody writes to it, where copies may be made, the
+	// identity that the deployment is known by, and who tells its file system.
 	stopped bool
 	private string
 	stable  string
@@ -191,12 +194,8 @@ func supportedStores(from, to env.Vector, told map[string]bool) []error {
 	if _, ok := storeOf(from); !ok && from.Kind != "" && !told["from VECTOR_DB"] {
 		errs = append(errs, fmt.Errorf("from: VECTOR_DB is %s, which this version does not read", from.Kind))
 	}
-	switch s, ok := storeOf(to); {
-	case to.Kind == "" || told["to VECTOR_DB"]:
-	case !ok:
+	if _, ok := storeOf(to); !ok && to.Kind != "" && !told["to VECTOR_DB"] {
 		errs = append(errs, fmt.Errorf("to: VECTOR_DB is %s, which this version does not write", to.Kind))
-	case s.sink == nil:
-		errs = append(errs, errors.New("to: VECTOR_DB is chroma without CHROMA_HTTP_HOST: a Chroma store inside a data folder can only be a source"))
 	}
 	return errs
 }

@@ -29,8 +29,7 @@ func storesOf() map[string]env.Vector {
 	}
 }
 
-// Every store has all that the commands ask of it, and only embedded Chroma is
-// no target.
+// Every store has all that the commands ask of it.
 func TestStoreTable(t *testing.T) {
 	t.Parallel()
 	for name, v := range storesOf() {
@@ -41,9 +40,6 @@ func TestStoreTable(t *testing.T) {
 		}
 		if s.source == nil || s.describe == nil || s.space == nil || s.place == nil || s.describe(v) == "" {
 			t.Errorf("%s lacks something of a source", name)
-		}
-		if name == "chroma embedded" {
-			continue
 		}
 		if s.sink == nil || s.transform == nil || s.compare == nil || s.disk == nil || s.writers == 0 || s.batch == 0 {
 			t.Errorf("%s lacks something of a target", name)
@@ -65,8 +61,7 @@ func TestUnsupportedStores(t *testing.T) {
 	t.Parallel()
 	all := storesOf()
 	for name, v := range all {
-		errs := supportedStores(v, v, nil)
-		if want := name == "chroma embedded"; (len(errs) == 1) != want {
+		if errs := supportedStores(v, v, nil); len(errs) > 0 {
 			t.Errorf("%s on both sides: %v", name, errs)
 		}
 	}

@@ -139,12 +139,12 @@ func (c *syncCmd) carryOver(a *app) error {
 	if err := r.conclude("carried"); err != nil {
 		return err
 	}
-	kept, err := readCutover(s.state)
+	kept, err := readCutover(s.state, cutoverFile)
 	if err != nil || kept.Phase != phaseDone {
 		return err
 	}
 	kept.Source = now
-	return kept.save(s.state)
+	return kept.save(s.state, cutoverFile)
 }
 
 // conclude tells what was found, and what became of it.

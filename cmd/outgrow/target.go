@@ -104,7 +104,7 @@ func (s *session) targetVectors(ctx context.Context, rows bool) error {
 	to, _ := storeOf(s.to.Vector)
 	l := &lane[*pipeline.Vector]{kind: pipeline.Vectors, decode: decodeVector}
 	s.lanes = append(s.lanes, l)
-	return s.vectorTarget(ctx, l, to, storeSide{log: slog.New(slog.DiscardHandler), workers: to.writers, rowsHere: rows})
+	return s.vectorTarget(ctx, l, to, storeSide{log: slog.New(slog.DiscardHandler), workers: to.writers, rowsHere: rows, fs: s.app.fs})
 }
 
 func (s *session) targetFiles(ctx context.Context) error {

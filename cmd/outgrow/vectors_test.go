@@ -288,8 +288,8 @@ func TestSameStore(t *testing.T) {
 	a := map[string]string{"PGVECTOR_DB_URL": dsn, "VECTOR_DB": "pgvector"}
 	b := map[string]string{"PGVECTOR_DB_URL": with(t, dsn, func(u *url.URL) { u.Host = "localhost:" + u.Port() }), "VECTOR_DB": "pgvector"}
 	switched(t, a, b).migrate("--only", "vectors").exits(2, "same vector store").nextStep()
-	// Embedded Chroma is no target.
-	switched(t, one, map[string]string{"DATA_DIR": t.TempDir()}).migrate("--only", "vectors").exits(2, "can only be a source").nextStep()
+	folder := map[string]string{"DATA_DIR": t.TempDir()}
+	switched(t, folder, folder).migrate("--only", "vectors").exits(2, "same vector store", "another DATA_DIR").nextStep()
 }
 
 // Two collections of a plain layout may hold one id; the shared layout cannot.

@@ -39,7 +39,7 @@ func (c *watchCmd) Run(a *app) error {
 	if c.Once {
 		return c.name(a)
 	}
-	kept, err := readCutover(dir)
+	kept, err := readCutover(dir, cutoverFile)
 	if err != nil {
 		return err
 	}
