@@ -4,6 +4,7 @@
 #   testdata/e2e/run.sh               the migration: SQLite, Chroma and uploads to PostgreSQL, pgvector and a shared folder,
 #                                     then to S3, Google Cloud Storage and Azure Blob instead of the folder
 #   testdata/e2e/run.sh --storage s3,gcs       only with these: local, s3, gcs, azure
+#   testdata/e2e/run.sh --round-trip [s3,...]  there, and back by outgrow rollback: the new DATA_DIR against an untouched copy
 #   testdata/e2e/run.sh --self-test   no migration: an untouched copy must be equal, a damaged one must not
 #
 # Uses bin/outgrow (or the program $OUTGROW names), a PostgreSQL and object stores of its own, 127.0.0.1 and a temporary folder.
@@ -14,8 +15,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 repo=$(cd "$here/../.." && pwd)
 outgrow=${OUTGROW:-$repo/bin/outgrow}
 mode=${1:-migrate} storages=local,s3,gcs,azure
-if [ "$mode" = --storage ] && [[ ,${2:-}, =~ ^(,(local|s3|gcs|azure))+,$ ]]; then mode=migrate storages=$2; fi
-[ "$mode" = migrate ] || [ "$mode" = --self-test ] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 2; }
+if [ "$mode" = --round-trip ]; then storages=${2:-s3}; elif [ "$mode" = --storage ]; then mode=migrate storages=${2:-}; fi
+[[ ,$storages, =~ ^(,(local|s3|gcs|azure))+,$ ]] || mode=
+[ "$mode" = migrate ] || [ "$mode" = --round-trip ] || [ "$mode" = --self-test ] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 2; }
 [ "$mode" = --self-test ] || [ -x "$outgrow" ] || { echo "$outgrow is not there: make build" >&2; exit 2; }
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/outgrow-e2e.XXXXXX")
@@ -138,6 +140,18 @@ migrated() {
 		return 1
 	fi
 
+	if [ "$mode" = --round-trip ]; then
+		data=$work/back-$storage
+		say "$storage: outgrow rollback"
+		"$outgrow" rollback --from "$work/$storage.env" --to "$data"
+		say "$storage: starting Open WebUI on the new DATA_DIR"
+		serve "back-$storage" "$data" "$other_port"
+		say "$storage: comparing"
+		compare "$work/one" "$data"
+		stop "$served"
+		say "$storage: no difference"
+		return
+	fi
 	say "$storage: starting Open WebUI on the target"
 	serve "other-$storage" "$data" "$other_port" DATABASE_URL="$dsn" VECTOR_DB=pgvector "${variables[@]}"
 	say "$storage: comparing"
