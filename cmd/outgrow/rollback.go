@@ -141,8 +141,11 @@ func (c *rollbackCmd) folder(a *app, from env.Deployment) (*freshFolder, error) 
 		f.data = abs
 	}
 	f.at = abs
-	if in, err := within(abs, from.Mount); err != nil || in && from.Mount != "" {
-		return nil, errors.Join(err, pipeline.Usage(op, fmt.Errorf("%s lies in the source's DATA_DIR, which is never written to", abs), "name a folder beside it"))
+	switch in, err := within(abs, from.Mount); {
+	case err != nil:
+		return nil, err
+	case in && from.Mount != "":
+		return nil, pipeline.Usage(op, fmt.Errorf("%s lies in the source's DATA_DIR, which is never written to", abs), "name a folder beside it")
 	}
 	return f, nil
 }
