@@ -149,7 +149,8 @@ func TestKilledAtRandom(t *testing.T) {
 // Prepare removes only what outgrow itself has left.
 func TestPrepareKeepsOthers(t *testing.T) {
 	dir := t.TempDir()
-	keep := []string{"uploads/.hidden", "uploads/a.outgrow-partial-1", "uploads/.outgrow", "cache/" + layout.PartialPrefix + "other-unit"}
+	keep := []string{"uploads/.hidden", "uploads/a.outgrow-partial-1", "uploads/.outgrow", "cache/" + layout.PartialPrefix + "other-unit",
+		"uploads/" + layout.PartialPrefix + "webui.db", "uploads/" + layout.PartialPrefix + "webui.db-wal"}
 	for _, n := range append(keep, "uploads/"+layout.PartialPrefix+"0-1", "uploads/d/"+layout.PartialPrefix+"0-2") {
 		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(n)), 0o755); err != nil {
 			t.Fatal(err)

@@ -182,6 +182,16 @@ func (s *Sink) clean(ctx context.Context, dir string) error {
 	return nil
 }
 
+// temporary reports whether a name is one that this package gives to a file which
+// it has not finished: prefix, run and number. A database that is being made in
+// the same folder (sink/sqlite) has the prefix, too.
+func temporary(name string) bool {
+	rest, ok := strings.CutPrefix(name, layout.PartialPrefix)
+	_, number, dashed := strings.Cut(rest, "-")
+	_, err := strconv.ParseUint(number, 10, 64)
+	return ok && dashed && err == nil
+}
+
 func (s *Sink) cleanFolder(ctx context.Context, dir string, below bool) error {
 	mine := layout.PartialPrefix + s.run
 	var stale, dirs []string
@@ -189,7 +199,7 @@ func (s *Sink) cleanFolder(ctx context.Context, dir string, below bool) error {
 		switch n := e.Name(); {
 		case e.IsDir() && below:
 			dirs = append(dirs, filepath.Join(dir, n))
-		case e.Type().IsRegular() && strings.HasPrefix(n, layout.PartialPrefix) && !strings.HasPrefix(n, mine):
+		case e.Type().IsRegular() && temporary(n) && !strings.HasPrefix(n, mine):
 			stale = append(stale, filepath.Join(dir, n))
 		}
 	})
