@@ -150,7 +150,7 @@ func TestKilledAtRandom(t *testing.T) {
 func TestPrepareKeepsOthers(t *testing.T) {
 	dir := t.TempDir()
 	keep := []string{"uploads/.hidden", "uploads/a.outgrow-partial-1", "uploads/.outgrow", "cache/" + layout.PartialPrefix + "other-unit",
-		"uploads/" + layout.PartialPrefix + "webui.db", "uploads/" + layout.PartialPrefix + "webui.db-wal"}
+		"cache/" + layout.PartialPrefix + "webui.db", "cache/" + layout.PartialPrefix + "webui.db-wal"}
 	for _, n := range append(keep, "uploads/"+layout.PartialPrefix+"0-1", "uploads/d/"+layout.PartialPrefix+"0-2") {
 		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(n)), 0o755); err != nil {
 			t.Fatal(err)
@@ -168,6 +168,10 @@ func TestPrepareKeepsOthers(t *testing.T) {
 		if err := s.Prepare(t.Context(), unit("uploads")); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// A folder that is not there yet: what lies beside its place is looked at.
+	if err := s.Prepare(t.Context(), unit("cache/image")); err != nil {
+		t.Fatal(err)
 	}
 	for _, n := range keep {
 		if _, err := os.Stat(filepath.Join(dir, n)); err != nil {
