@@ -155,6 +155,9 @@ func (c *rollbackCmd) folder(a *app, from env.Deployment) (*freshFolder, error) 
 func (f *freshFolder) claim(state string) error {
 	const op = "making the new DATA_DIR"
 	s := &session{state: state}
+	if in, err := within(state, f.at); err != nil || in {
+		return pipeline.Usage("choosing the state folder", fmt.Errorf("%s lies in the new DATA_DIR, which is Open WebUI's", state), "name a folder beside it with --state")
+	}
 	err := os.Mkdir(f.at, 0o755) //nolint:gosec // as Open WebUI makes its own
 	switch {
 	case err == nil:
