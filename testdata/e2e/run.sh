@@ -4,7 +4,8 @@
 #   testdata/e2e/run.sh               the migration: SQLite, Chroma and uploads to PostgreSQL, pgvector and a shared folder,
 #                                     then to S3, Google Cloud Storage and Azure Blob instead of the folder
 #   testdata/e2e/run.sh --storage s3,gcs       only with these: local, s3, gcs, azure
-#   testdata/e2e/run.sh --round-trip [s3,...]  there, and back by outgrow rollback: the new DATA_DIR against an untouched copy
+#   testdata/e2e/run.sh --round-trip [s3,...]  to PostgreSQL, Qdrant and S3, and back by outgrow rollback: the new DATA_DIR
+#                                     against an untouched copy
 #   testdata/e2e/run.sh --self-test   no migration: an untouched copy must be equal, a damaged one must not
 #
 # Uses bin/outgrow (or the program $OUTGROW names), a PostgreSQL and object stores of its own, 127.0.0.1 and a temporary folder.
@@ -28,7 +29,7 @@ finish() {
 	local code=$? pid server
 	for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
 	[ ! -d "$work/pg" ] || "$here/../servers/postgres.sh" stop "$work/pg" || true
-	for server in s3 gcs azure; do
+	for server in s3 gcs azure qdrant; do
 		[ ! -d "$work/$server.server" ] || "$here/../servers/$server.sh" stop "$work/$server.server" || true
 	done
 	wait
@@ -115,7 +116,7 @@ psql=$("$here/../servers/postgres.sh" install)/psql
 # migrated STORAGE moves the source to a fresh database and a fresh place for files, starts Open WebUI there and compares.
 migrated() {
 	local storage=$1 data=$work/other-$1 dsn place=
-	local variables=(STORAGE_PROVIDER=local)
+	local variables=(STORAGE_PROVIDER=local) vectors=(VECTOR_DB=pgvector)
 	if [ "$storage" != local ]; then
 		say "$storage: starting its server"
 		local endpoint
@@ -124,13 +125,16 @@ migrated() {
 		mapfile -t variables <"$work/$storage.place"
 		place=${variables[0]} variables=("${variables[@]:1}")
 	fi
+	if [ "$mode" = --round-trip ]; then
+		vectors=(VECTOR_DB=qdrant "QDRANT_URI=${qdrant[0]}" "QDRANT_GRPC_PORT=${qdrant[1]}" "QDRANT_COLLECTION_PREFIX=$storage")
+	fi
 	"$psql" -qX -v ON_ERROR_STOP=1 -d "$super" -c "CREATE DATABASE app_$storage OWNER app TEMPLATE template0"
 	"$psql" -qX -v ON_ERROR_STOP=1 -d "${super/\/postgres\?/\/app_$storage?}" -c "CREATE EXTENSION vector"
 	dsn=${super/postgres@/app:e2e-password@}
 	dsn=${dsn/\/postgres\?/\/app_$storage?}
 
 	mkdir "$data"
-	printf '%s\n' "DATABASE_URL=$dsn" VECTOR_DB=pgvector "DATA_DIR=$data" WEBUI_SECRET_KEY=lab-secret "${variables[@]}" >"$work/$storage.env"
+	printf '%s\n' "DATABASE_URL=$dsn" "${vectors[@]}" "DATA_DIR=$data" WEBUI_SECRET_KEY=lab-secret "${variables[@]}" >"$work/$storage.env"
 	say "$storage: outgrow migrate"
 	"$outgrow" migrate --from "$work/source" --to "$work/$storage.env"
 	say "$storage: outgrow verify"
@@ -153,13 +157,17 @@ migrated() {
 		return
 	fi
 	say "$storage: starting Open WebUI on the target"
-	serve "other-$storage" "$data" "$other_port" DATABASE_URL="$dsn" VECTOR_DB=pgvector "${variables[@]}"
+	serve "other-$storage" "$data" "$other_port" DATABASE_URL="$dsn" "${vectors[@]}" "${variables[@]}"
 	say "$storage: comparing"
 	compare "$work/one" "$data" "$place"
 	stop "$served"
 	say "$storage: no difference"
 }
 
+if [ "$mode" = --round-trip ]; then
+	say "starting Qdrant"
+	read -ra qdrant < <("$here/../servers/qdrant.sh" start "$work/qdrant.server")
+fi
 say "starting Open WebUI on the source"
 serve one "$work/one" "$one_port"
 for storage in ${storages//,/ }; do migrated "$storage"; done
