@@ -23,6 +23,7 @@ type CLI struct {
 	Status   statusCmd   `cmd:"" help:"Show how far a migration is, what is missing on the target, and the quarantine."`
 	Replay   replayCmd   `cmd:"" help:"Put repaired records from the quarantine into the target."`
 	Doctor   doctorCmd   `cmd:"" help:"Is that configuration fit for several instances? What is wrong, and the line to set."`
+	Advise   adviseCmd   `cmd:"" help:"What a deployment of that size needs: PostgreSQL, Redis, a vector store, shared storage; and why."`
 	Files    filesCmd    `cmd:"" help:"Take a switch of the storage provider back."`
 	Version  versionCmd  `cmd:"" help:"Print the version and the Open WebUI schemas it knows."`
 }
@@ -99,6 +100,7 @@ var examples = map[string][]string{
 		"outgrow replay --to scaled.env refused.jsonl",
 	},
 	"doctor":  {"outgrow doctor --to scaled.env --offline --replicas 3", "outgrow doctor --to scaled.env --offline --primary --json"},
+	"advise":  {"outgrow advise --users 400 --instances 3", "outgrow advise --users 20 --workers 4 --json"},
 	"revert":  {"outgrow files revert --to new.env   # the env file that file.path was switched to"},
 	"version": {"outgrow version --json"},
 }
