@@ -24,6 +24,7 @@ type CLI struct {
 	Replay   replayCmd   `cmd:"" help:"Put repaired records from the quarantine into the target."`
 	Doctor   doctorCmd   `cmd:"" help:"Is that configuration fit for several instances? What is wrong, and the line to set."`
 	Advise   adviseCmd   `cmd:"" help:"What a deployment of that size needs: PostgreSQL, Redis, a vector store, shared storage; and why."`
+	Capture  captureCmd  `cmd:"" help:"Write a from.env from what docker inspect or kubectl get -o json printed, or from a compose file."`
 	Files    filesCmd    `cmd:"" help:"Take a switch of the storage provider back."`
 	Version  versionCmd  `cmd:"" help:"Print the version and the Open WebUI schemas it knows."`
 }
@@ -99,8 +100,13 @@ var examples = map[string][]string{
 		"outgrow status --to scaled.env --quarantine > refused.jsonl   # repair the lines, then:",
 		"outgrow replay --to scaled.env refused.jsonl",
 	},
-	"doctor":  {"outgrow doctor --to scaled.env --offline --replicas 3", "outgrow doctor --to scaled.env --offline --primary --json"},
-	"advise":  {"outgrow advise --users 400 --instances 3", "outgrow advise --users 20 --workers 4 --json"},
+	"doctor": {"outgrow doctor --to scaled.env --offline --replicas 3", "outgrow doctor --to scaled.env --offline --primary --json"},
+	"advise": {"outgrow advise --users 400 --instances 3", "outgrow advise --users 20 --workers 4 --json"},
+	"capture": {
+		"docker inspect open-webui | outgrow capture",
+		"kubectl get deploy,sts,cm,secret,pvc -n chat -o json | outgrow capture - --name open-webui",
+		"outgrow capture docker-compose.yaml --out from.env",
+	},
 	"revert":  {"outgrow files revert --to new.env   # the env file that file.path was switched to"},
 	"version": {"outgrow version --json"},
 }
