@@ -25,6 +25,7 @@ type CLI struct {
 	Doctor   doctorCmd   `cmd:"" help:"Is that configuration fit for several instances? What is wrong, and the line to set."`
 	Advise   adviseCmd   `cmd:"" help:"What a deployment of that size needs: PostgreSQL, Redis, a vector store, shared storage; and why."`
 	Capture  captureCmd  `cmd:"" help:"Write a from.env from what docker inspect or kubectl get -o json printed, or from a compose file."`
+	Env      envCmd      `cmd:"" help:"Write what to deploy with: an env file, a Compose override, Kubernetes objects, Helm values; init begins one."`
 	Files    filesCmd    `cmd:"" help:"Take a switch of the storage provider back."`
 	Version  versionCmd  `cmd:"" help:"Print the version and the Open WebUI schemas it knows."`
 }
@@ -55,6 +56,14 @@ type laneFlags struct {
 	Dim     int      `help:"Dimension of the embedding model, where a pgvector source pads its vectors and does not tell." placeholder:"N"`
 
 	IDConflicts string `name:"id-conflicts" help:"What becomes of ids that the target cannot hold, or that two collections share: fail (the default), or uuid5 for new ones. Kept for the commands that follow." enum:"fail,uuid5," default:"" placeholder:"fail|uuid5"`
+}
+
+// envExamples are those of env and of its default command.
+var envExamples = []string{
+	"outgrow env --from ./data --to scaled.env --format compose --out scaled.yml",
+	"outgrow env --from ./data --to scaled.env --format kubernetes --replicas 3",
+	"outgrow env --from ./data --to scaled.env --format kubernetes --with-secrets | kubectl apply -f -",
+	"outgrow env --to scaled.env --format helm --claim open-webui --image ghcr.io/open-webui/open-webui:0.12.4 > values.yaml",
 }
 
 // examples are printed at the end of each command's help.
@@ -107,6 +116,9 @@ var examples = map[string][]string{
 		"kubectl get deploy,sts,cm,secret,pvc -n chat -o json | outgrow capture - --name open-webui",
 		"outgrow capture docker-compose.yaml --out from.env",
 	},
+	"env":     envExamples,
+	"write":   envExamples,
+	"init":    {"outgrow env init", "outgrow env init --out - | less"},
 	"revert":  {"outgrow files revert --to new.env   # the env file that file.path was switched to"},
 	"version": {"outgrow version --json"},
 }

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"outgrow/mappings/env"
+	"outgrow/mappings/envform"
+	"outgrow/mappings/pg"
+	"outgrow/mappings/schema"
+	"outgrow/mappings/shadow"
+	"outgrow/pipeline"
+	"outgrow/source/sqlite"
+)
+
+type envCmd struct {
+	Write envWriteCmd `cmd:"" default:"withargs" help:"Write the variables as an env file, a Compose override, Kubernetes objects or Helm values."`
+	Init  envInitCmd  `cmd:"" help:"Write a commented scaled.env to begin with."`
+}
+
+type envInitCmd struct {
+	Out   string `help:"The env file to write, - for standard output." default:"scaled.env" placeholder:"FILE"`
+	Force bool   `help:"Overwrite a file that says something else."`
+}
+
+func (c *envInitCmd) Run(a *app) error {
+	if err := a.put(c.Out, envform.Start(), c.Force); err != nil || c.Out == "-" {
+		return err
+	}
+	a.say("wrote   %s: fill in what is yours, then", c.Out)
+	a.say("next    outgrow doctor --to %s --offline --primary", quoteArg(c.Out))
+	return nil
+}
+
+type envWriteCmd struct {
+	To          string `help:"The deployment: an env file in Open WebUI's variables." placeholder:"FILE" required:""`
+	From        string `help:"The source: its release pins the image, its key is carried over, its config rows are compared with the variables." placeholder:"DIR|FILE"`
+	FromMount   string `help:"Where the source's DATA_DIR can be reached from here." placeholder:"DIR"`
+	Format      string `help:"dotenv, compose, kubernetes or helm." enum:"dotenv,compose,kubernetes,helm" default:"dotenv" placeholder:"FORM"`
+	WithSecrets bool   `help:"Write secrets, too, instead of references to them."`
+	Out         string `help:"The file to write; only you may read it. Without it standard output." default:"-" placeholder:"FILE"`
+	Force       bool   `help:"Overwrite a file that says something else."`
+	Replicas    int    `help:"Instances, the primary among them, which runs the migrations." default:"2" placeholder:"N"`
+	Name        string `help:"The service, workload or release." default:"open-webui" placeholder:"NAME"`
+	Claim       string `help:"The PersistentVolumeClaim with DATA_DIR (default: --name)." placeholder:"NAME"`
+	Image       string `help:"Image with its tag (default: Open WebUI's own, of the source's release)." placeholder:"IMAGE"`
+}
+
+// openWebUI is the image whose tag is the release.
+const openWebUI = "ghcr.io/open-webui/open-webui:"
+
+func (c *envWriteCmd) Run(a *app) error {
+	if c.Replicas < 1 {
+		return pipeline.Usage("reading the options", errors.New("there is at least one instance"), "correct --replicas")
+	}
+	to, err := env.Load("to", c.To, "", a.environ)
+	a.redact = to.Redact
+	if err != nil {
+		return err
+	}
+	src, err := c.source(a, to)
+	if err != nil {
+		return err
+	}
+	o := envform.Options{Vars: to.Vars, DataDir: to.DataDir, Name: c.Name, Claim: firstOf(c.Claim, c.Name), Replicas: c.Replicas, WithSecrets: c.WithSecrets}
+	if o.Image = firstOf(c.Image, src.image); o.Image == "" && c.Format != envform.Dotenv {
+		return pipeline.Usage("choosing the image", errors.New("the new Open WebUI must be of the source's release, which is not known here"),
+			"say --from, or --image "+openWebUI+"RELEASE")
+	}
+	notes := append(src.notes, carryKey(&o, to, src.key, src.keyFrom)...)
+	for _, w := range to.Warnings {
+		notes = append(notes, w.Error())
+	}
+	r, err := envform.Write(c.Format, o)
+	if err != nil {
+		return pipeline.Usage("writing the variables", err, "correct it in "+c.To)
+	}
+	if err := a.put(c.Out, r.Text, c.Force); err != nil {
+		return err
+	}
+	if len(r.Secrets) > 0 {
+		notes = append(notes, "references, not values: "+strings.Join(r.Secrets, ", "))
+	}
+	for _, row := range shadow.Rows(src.configKeys, o.Vars) {
+		notes = append(notes, fmt.Sprintf("%s is passed over: the source's config row %s wins after the move. Change it in Open WebUI's settings", row.Variable, row.Key))
+	}
+	if !c.WithSecrets && c.Out != "-" && len(r.Secrets) == 0 {
+		notes = append(notes, "it holds no secret")
+	}
+	for _, n := range append(notes, r.Notes...) {
+		_, _ = fmt.Fprintf(a.err, "note    %s\n", a.clean(n))
+	}
+	return nil
+}
+
+// put writes to a file, or to standard output for "-".
+func (a *app) put(path, text string, force bool) error {
+	if path == "-" {
+		_, err := fmt.Fprint(a.out, text)
+		return err
+	}
+	return keepFile(path, []byte(text), force)
+}
+
+// carryKey gives all instances the key that the stored secrets were made with.
+func carryKey(o *envform.Options, to env.Deployment, key env.Secret, from string) (notes []string) {
+	for _, name := range []string{"WEBUI_SECRET_KEY", "WEBUI_JWT_SECRET_KEY"} {
+		given := to.Vars[name]
+		if given == "" {
+			continue
+		}
+		if key != "" && key != given {
+			return []string{name + " is not the source's key (" + from + "): everybody is signed out, and stored tokens cannot be read"}
+		}
+		return nil
+	}
+	if key == "" {
+		key, from = to.SecretKey, to.SecretKeyFrom
+	}
+	if key == "" {
+		return []string{"WEBUI_SECRET_KEY is not set: each instance would make a key of its own. Give the old deployment's (outgrow capture tells where it is)"}
+	}
+	vars := map[string]env.Secret{}
+	for k, v := range o.Vars {
+		vars[k] = v
+	}
+	vars["WEBUI_SECRET_KEY"] = key
+	o.Vars = vars
+	if o.WithSecrets {
+		return []string{"WEBUI_SECRET_KEY is carried over from " + from}
+	}
+	return []string{"WEBUI_SECRET_KEY is known (" + from + ") and written by --with-secrets"}
+}
+
+// envSource is what the source adds to the target's variables.
+type envSource struct {
+	image      string
+	key        env.Secret
+	keyFrom    string
+	configKeys []string
+	notes      []string
+}
+
+func (c *envWriteCmd) source(a *app, to env.Deployment) (s envSource, err error) {
+	if c.From == "" {
+		return envSource{notes: []string{"without --from it is not known which variables the database's config rows win over"}}, nil
+	}
+	from, err := env.Load("from", c.From, c.FromMount, a.environ)
+	a.redact = func(text string) string { return to.Redact(from.Redact(text)) }
+	if err != nil {
+		return s, err
+	}
+	s.key, s.keyFrom = from.SecretKey, from.SecretKeyFrom
+	head := ""
+	if from.Database.Kind == env.SQLite {
+		head, s.configKeys, err = sqliteFacts(a, from.Database.Path)
+	} else {
+		head, s.configKeys, err = postgresFacts(a.ctx, from.Database)
+	}
+	if err != nil {
+		return s, err
+	}
+	if releases := schema.Releases(head); len(releases) > 0 {
+		s.image = openWebUI + releases[len(releases)-1]
+		if len(releases) > 1 {
+			s.notes = append(s.notes, "the source's schema is that of "+strings.Join(releases, ", ")+": the last of them is pinned unless --image says which")
+		}
+	}
+	return s, nil
+}
+
+func sqliteFacts(a *app, path string) (head string, keys []string, err error) {
+	db, err := sqlite.Open(a.ctx, sqlite.Config{Path: path, FileSystem: a.fs})
+	if err != nil {
+		return "", nil, err
+	}
+	defer db.Close()
+	if head, err = db.Head(a.ctx); err == nil {
+		keys, err = db.ConfigKeys(a.ctx)
+	}
+	return head, keys, err
+}
+
+// postgresFacts are those of a deployment that is on PostgreSQL already.
+func postgresFacts(ctx context.Context, d env.Database) (head string, keys []string, err error) {
+	pool, err := pg.Open(ctx, d.URL, pg.Options{Schema: d.Schema, MaxConns: 1})
+	if err != nil {
+		return "", nil, err
+	}
+	defer pool.Close()
+	if err := pool.QueryRow(ctx, `SELECT version_num FROM alembic_version`).Scan(&head); err != nil {
+		return "", nil, fmt.Errorf("reading alembic_version: %w", err)
+	}
+	rows, err := pool.Query(ctx, `SELECT to_jsonb(c)->>'key' FROM config AS c WHERE to_jsonb(c)->>'key' IS NOT NULL`)
+	if err != nil {
+		return head, nil, fmt.Errorf("reading config: %w", err)
+	}
+	keys, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	return head, keys, err
+}
