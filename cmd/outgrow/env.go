@@ -157,6 +157,9 @@ func (c *envWriteCmd) source(a *app, to env.Deployment) (s envSource, err error)
 	s.key, s.keyFrom = from.SecretKey, from.SecretKeyFrom
 	head := ""
 	if from.Database.Kind == env.SQLite {
+		if err := from.CheckMount(); err != nil {
+			return s, pipeline.Usage("reading the source", err, "")
+		}
 		head, s.configKeys, err = sqliteFacts(a, from.Database.Path)
 	} else {
 		head, s.configKeys, err = postgresFacts(a.ctx, from.Database)
