@@ -34,7 +34,8 @@ func (w *writer) helm() error {
 		case w.hides(name):
 			extra.Content = append(extra.Content, plain(name), mapping(pair{"valueFrom", w.secretRef(name), ""}))
 		default:
-			extra.Content = append(extra.Content, plain(name), quoted(untemplated(strings.ReplaceAll(w.value(name), "$(", "$$("))))
+			// Kubernetes takes $(NAME) for a reference, and $$ for $.
+			extra.Content = append(extra.Content, plain(name), quoted(untemplated(strings.ReplaceAll(w.value(name), "$", "$$"))))
 		}
 	}
 	migrate, comment := "true", ""
