@@ -109,13 +109,13 @@ func TestCaptureShowsNoValue(t *testing.T) {
 		}
 	}
 	// And what stands beside a compose file.
-	for name, body := range map[string]string{".env": "A=1\n=" + mark + "\n", "a.env": mark + " = '" + mark + "\n"} {
+	for name, body := range map[string]string{".env": "A=1\n=" + mark + "\n", "a.env": "A='it\\'s " + mark + "\n", "b.env": mark + " b=" + mark + "\n"} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(body), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, said := captureOn(t, dir, "services: {owui: {image: open-webui, env_file: [a.env]}}"); strings.Contains(said, mark) || said == "" {
-			t.Errorf("%s: %s", name, said)
+		if code, said := captureOn(t, dir, "services: {owui: {image: open-webui, env_file: [{path: a.env, required: false}, {path: b.env, required: false}]}}"); code != 2 || strings.Contains(said, mark) {
+			t.Errorf("%s: exit %d: %s", name, code, said)
 		}
 	}
 }

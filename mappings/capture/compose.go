@@ -106,17 +106,24 @@ func surroundings(dir string, environ []string) (types.Mapping, error) {
 	return known, nil
 }
 
-// quoted matches what the parser repeats of the file: it may be a secret.
-var quoted = regexp.MustCompile("\"(?:[^\"\\\\]|\\\\.)*\"|'[^']*'|`[^`]*`")
-
 // variable matches the name in ${NAME}.
 var variable = regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`)
 
+// repeated matches where the parser begins to repeat what stands in the file,
+// which may be a secret: at a quote, in the next line, after the number of a line.
+var repeated = regexp.MustCompile("(line \\d+)|[\"'`\\n]")
+
 // unreadable is the parser's error without what it repeats of the file.
 func unreadable(err error) error {
-	text := quoted.ReplaceAllString(err.Error(), "…")
-	first, _, _ := strings.Cut(text, "\n")
-	return pipeline.Usage("reading the compose file", errors.New(first), composeHint)
+	text := err.Error()
+	if at := repeated.FindStringSubmatchIndex(text); at != nil {
+		end := at[0]
+		if at[2] >= 0 {
+			end = at[3]
+		}
+		text = text[:end] + " …"
+	}
+	return pipeline.Usage("reading the compose file", errors.New(text), composeHint)
 }
 
 func service(p *types.Project, name string, unset []string) App {
