@@ -109,7 +109,7 @@ func TestCaptureShowsNoValue(t *testing.T) {
 		}
 	}
 	// And what stands beside a compose file.
-	for name, body := range map[string]string{".env": "A=1\n=" + mark + "\n", "a.env": "A='it\\'s " + mark + "\n", "b.env": mark + " b=" + mark + "\n"} {
+	for name, body := range map[string]string{".env": "A=1\nB=\"" + mark + "\n", "a.env": "A='it\\'s " + mark + "\n", "b.env": mark + " b=" + mark + "\n"} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(body), 0o600); err != nil {
 			t.Fatal(err)
