@@ -25,7 +25,7 @@ func envOn(tb testing.TB, lines string, args ...string) (code int, out, notes st
 func oldSide(tb testing.TB, key string, rows ...string) string {
 	tb.Helper()
 	dir := tb.TempDir()
-	statements := []string{`CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)`, `INSERT INTO alembic_version VALUES ('0bd252b206fb')`, `CREATE TABLE config (key TEXT PRIMARY KEY, value JSON)`}
+	statements := []string{`CREATE TABLE user (id VARCHAR PRIMARY KEY)`, `CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)`, `INSERT INTO alembic_version VALUES ('0bd252b206fb')`, `CREATE TABLE config (key TEXT PRIMARY KEY, value JSON)`}
 	for _, k := range rows {
 		statements = append(statements, `INSERT INTO config VALUES ('`+k+`', '1')`)
 	}

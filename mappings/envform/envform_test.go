@@ -85,7 +85,7 @@ func TestDotenv(t *testing.T) {
 // project reads an override on top of a file by Compose's own parser.
 func project(t *testing.T, override string, known map[string]string) *types.Project {
 	t.Helper()
-	const base = "services: {owui: {image: old, container_name: x, ports: ['3000:8080'], environment: {KEPT: '1'}, volumes: ['old:/app/backend/data']}}\nvolumes: {old: {}}"
+	const base = "services: {owui: {image: old, container_name: owui, ports: ['3000:8080'], environment: {KEPT: '1'}, volumes: ['old:/app/backend/data']}}\nvolumes: {old: {}}"
 	p, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{WorkingDir: t.TempDir(), Environment: known,
 		ConfigFiles: []types.ConfigFile{{Filename: "base.yml", Content: []byte(base)}, {Filename: "scaled.yml", Content: []byte(override)}}},
 		func(o *loader.Options) { o.SetProjectName("test", true) })

@@ -13,8 +13,8 @@ const maxConfigKeys = 10000
 // its one JSON document. Nil where there is no such table.
 func (s *Source) ConfigKeys(ctx context.Context) ([]string, error) {
 	var out []string
-	add := func(v []any) error {
-		out = append(out, strings.TrimPrefix(asText(v[0]), "$."))
+	add := func(v []any) error { // SQLite quotes a part of a path that is not letters and digits alone
+		out = append(out, strings.ReplaceAll(strings.TrimPrefix(asText(v[0]), "$."), `"`, ""))
 		return nil
 	}
 	t := s.table("config")
