@@ -1,9 +1,16 @@
-// Package doctor tells whether a deployment's variables are fit for several
-// processes of Open WebUI. Each check looks at the variables alone and says what
-// it found, what is right, what goes wrong otherwise and which line to set. It
-// connects to nothing. Sources: Open WebUI's documentation of 2026-08 (scaling,
-// multi-replica, Redis, environment variables) and the code of 0.12.4 (env.py,
-// config.py).
+// Package doctor tells whether a deployment is fit for several processes of
+// Open WebUI. A check looks at the variables, and where servers were asked at
+// what they answered; it says what it found, what is right, what goes wrong
+// otherwise and which line to set. It connects to nothing: see package probe.
+// Sources: Open WebUI's documentation of 2026-08 (scaling, multi-replica, Redis,
+// performance, environment variables) and the code of 0.12.4 (env.py, config.py,
+// internal/db.py, utils/redis.py, retrieval/vector/dbs).
+//
+// What Open WebUI does not start with is told by package env, before any check:
+// D04 (characters in the URL), D05 (split variables), D28 (MILVUS_URI), D31 (the
+// provider's name), D49 (SQLCipher), D54 (a long vector without halfvec). What a
+// target cannot hold of a source (D53), and whether the source is stopped with
+// its -wal beside it (D48), is plan's to tell.
 package doctor
 
 import "outgrow/mappings/env"
@@ -26,6 +33,8 @@ type Facts struct {
 	// Primary says that one more instance, with variables of its own, runs the
 	// database migrations.
 	Primary bool
+	// Answers are what the servers said.
+	Answers Answers
 }
 
 // Finding is what a check has to say. It holds no value of a variable that may
@@ -37,35 +46,77 @@ type Finding struct {
 	Found    string   `json:"found"`
 	Right    string   `json:"right"`
 	Symptom  string   `json:"symptom,omitempty"`
-	Line     string   `json:"line,omitempty"` // the line to set
+	Line     string   `json:"line,omitempty"` // the line to set, or what to do
 }
 
-// check is a row of the table. look gives what was found, "" when all is well,
-// and the line to set.
+// Unknown is a check that could not be made.
+type Unknown struct {
+	ID     string `json:"id"`
+	Looked string `json:"looked_at"`
+	Why    string `json:"why"`
+}
+
+// Report is what all checks came to.
+type Report struct {
+	Findings []Finding
+	Unknown  []Unknown
+	// Checks is how many were made, Fine how many had nothing to say, Left how
+	// many need answers that nobody asked for.
+	Checks, Fine, Left int
+}
+
+// check is a row of the table. One that is live looks at answers, and is left
+// out where nobody was asked.
 type check struct {
 	id             string
 	severity       Severity
 	looked         string
 	right, symptom string
-	look           func(Facts) (found, line string)
+	look           func(Facts) verdict
+	live           bool
 }
 
-// Run makes all checks and counts them.
-func Run(f Facts) (findings []Finding, checks int) {
-	for _, table := range [][]check{databaseChecks(), redisChecks(), secretChecks(), sharedChecks(), processChecks(), telemetryChecks()} {
+// asked marks the rows of a table as live.
+func asked(table []check) []check {
+	for i := range table {
+		table[i].live = true
+	}
+	return table
+}
+
+func tables() [][]check {
+	return [][]check{
+		databaseChecks(), redisChecks(), secretChecks(), sharedChecks(), processChecks(), documentChecks(), telemetryChecks(),
+		asked(postgresChecks()), asked(connectionChecks()), asked(rowChecks()), asked(redisServerChecks()), asked(chunkChecks()), asked(storeChecks()), asked(placeChecks()), asked(endpointChecks()),
+	}
+}
+
+// Run makes all checks.
+func Run(f Facts) Report {
+	var r Report
+	for _, table := range tables() {
 		for _, c := range table {
-			checks++
-			if found, line := c.look(f); found != "" {
-				findings = append(findings, Finding{c.id, c.severity, c.looked, found, c.right, c.symptom, line})
+			if c.live && !f.Answers.Asked {
+				r.Left++
+				continue
+			}
+			r.Checks++
+			switch v := c.look(f); {
+			case v.unknown != "":
+				r.Unknown = append(r.Unknown, Unknown{c.id, c.looked, v.unknown})
+			case v.found != "":
+				r.Findings = append(r.Findings, Finding{c.id, c.severity, c.looked, v.found, c.right, c.symptom, v.line})
+			default:
+				r.Fine++
 			}
 		}
 	}
-	return findings, checks
+	return r
 }
 
 // Unfit reports whether something must be fixed.
-func Unfit(all []Finding) bool {
-	for _, f := range all {
+func (r Report) Unfit() bool {
+	for _, f := range r.Findings {
 		if f.Severity == Must {
 			return true
 		}

@@ -38,10 +38,17 @@ func (f Facts) Processes() int { return max(f.Replicas, 1) * f.workers() }
 // several reports whether more than one process shares everything.
 func (f Facts) several() bool { return f.Processes() > 1 }
 
+// verdict is what a check comes to: all is well, something was found, or it
+// cannot be known and why.
+type verdict struct{ found, line, unknown string }
+
 // when gives the finding if the condition holds.
-func when(condition bool, found, line string) (string, string) {
+func when(condition bool, found, line string) verdict {
 	if condition {
-		return found, line
+		return verdict{found: found, line: line}
 	}
-	return "", ""
+	return verdict{}
 }
+
+// unknown says why a check cannot come to anything.
+func unknown(why string) verdict { return verdict{unknown: why} }
