@@ -18,6 +18,7 @@ func fit() map[string]string {
 		"DATABASE_URL": "postgresql://owui:s3cretpw@pg.internal:5432/owui", "DATABASE_POOL_SIZE": "15", "DATABASE_USER_ACTIVE_STATUS_UPDATE_INTERVAL": "300",
 		"VECTOR_DB": "pgvector", "REDIS_URL": "redis://cache.internal:6379/0", "REDIS_HEALTH_CHECK_INTERVAL": "60", "WEBSOCKET_MANAGER": "redis",
 		"CORS_ALLOW_ORIGIN": "https://chat.internal", "WEBUI_SECRET_KEY": "k3y-of-the-old-one", "THREAD_POOL_SIZE": "2000", "ENABLE_DB_MIGRATIONS": "false",
+		"DATABASE_ENABLE_SESSION_SHARING": "true", "CONTENT_EXTRACTION_ENGINE": "tika", "RAG_EMBEDDING_ENGINE": "openai", "ENABLE_COMPRESSION_MIDDLEWARE": "false",
 	}
 }
 
@@ -41,9 +42,12 @@ func load(t *testing.T, vars map[string]string) env.Deployment {
 // told gives the findings as "ID first word of what was looked at".
 func told(t *testing.T, f doctor.Facts) []string {
 	t.Helper()
-	all, _ := doctor.Run(f)
+	r := doctor.Run(f)
+	if r.Checks != r.Fine+len(r.Findings)+len(r.Unknown) {
+		t.Errorf("%d checks are %d fine, %d findings and %d unknown", r.Checks, r.Fine, len(r.Findings), len(r.Unknown))
+	}
 	var out []string
-	for _, x := range all {
+	for _, x := range r.Findings {
 		if x.Found == "" || x.Right == "" || x.Symptom == "" || x.Line == "" {
 			t.Errorf("%s says too little: %+v", x.ID, x)
 		}
@@ -72,6 +76,16 @@ func TestEachCheckFiresAlone(t *testing.T) {
 		{want: "D38 DATABASE_USER_ACTIVE_STATUS_UPDATE_INTERVAL", vars: set{"DATABASE_USER_ACTIVE_STATUS_UPDATE_INTERVAL": off}},
 		{want: "D56 addresses", vars: set{"REDIS_URL": "redis://redis-host:6379/0"}},
 		{want: "D56 addresses", vars: set{"DATABASE_URL": "postgresql://owui:password@pg.internal/owui"}},
+		{want: "D39 DATABASE_ENABLE_SESSION_SHARING", vars: set{"DATABASE_ENABLE_SESSION_SHARING": off}},
+		{want: "D20 WEBSOCKET_REDIS_OPTIONS", vars: set{"REDIS_SENTINEL_HOSTS": "a", "REDIS_SOCKET_CONNECT_TIMEOUT": "5", "WEBSOCKET_SENTINEL_HOSTS": "a", "WEBSOCKET_REDIS_OPTIONS": `{"socket_timeout": 3}`}},
+		{want: "", vars: set{"REDIS_SENTINEL_HOSTS": "a", "REDIS_SOCKET_CONNECT_TIMEOUT": "5", "WEBSOCKET_SENTINEL_HOSTS": "a", "WEBSOCKET_REDIS_OPTIONS": `{"socket_connect_timeout": 5}`}},
+		{want: "D21 REDIS_URL", vars: set{"REDIS_URL": "redis://localhost:6379/0"}},
+		{want: "D11 OAUTH_SESSION_TOKEN_ENCRYPTION_KEY", vars: set{"OAUTH_SESSION_TOKEN_ENCRYPTION_KEY": ""}},
+		{want: "", vars: set{"OAUTH_SESSION_TOKEN_ENCRYPTION_KEY": "k3y-of-the-old-one"}},
+		{want: "D41 CONTENT_EXTRACTION_ENGINE", vars: set{"CONTENT_EXTRACTION_ENGINE": off}},
+		{want: "D41 RAG_EMBEDDING_ENGINE", vars: set{"RAG_EMBEDDING_ENGINE": off}},
+		{want: "D47 ENABLE_ORJSON", vars: set{"ENABLE_ORJSON": "false"}},
+		{want: "D47 ENABLE_COMPRESSION_MIDDLEWARE", vars: set{"ENABLE_COMPRESSION_MIDDLEWARE": off}},
 		{want: "D12 REDIS_URL", vars: set{"REDIS_URL": "http://cache.internal"}},
 		{want: "D13 ENABLE_WEBSOCKET_SUPPORT", vars: set{"ENABLE_WEBSOCKET_SUPPORT": "1"}},
 		{want: "D13 WEBSOCKET_MANAGER", vars: set{"WEBSOCKET_MANAGER": "Redis"}},
@@ -120,35 +134,40 @@ func TestEachCheckFiresAlone(t *testing.T) {
 // One process needs nothing that is shared.
 func TestOneProcess(t *testing.T) {
 	t.Parallel()
-	d := load(t, map[string]string{"WEBUI_SECRET_KEY": "k3y-of-the-old-one", "CORS_ALLOW_ORIGIN": "https://chat.internal", "JWT_EXPIRES_IN": "7d"})
+	d := load(t, map[string]string{"WEBUI_SECRET_KEY": "k3y-of-the-old-one", "CORS_ALLOW_ORIGIN": "https://chat.internal", "JWT_EXPIRES_IN": "7d", "DATABASE_POOL_SIZE": "8"})
 	if got := told(t, doctor.Facts{Deployment: d, Replicas: 1}); len(got) > 0 {
 		t.Errorf("told %v", got)
 	}
+	d = load(t, map[string]string{"WEBUI_SECRET_KEY": "k3y-of-the-old-one", "CORS_ALLOW_ORIGIN": "https://chat.internal", "JWT_EXPIRES_IN": "7d", "DATABASE_ENABLE_SESSION_SHARING": "true"})
+	if got := told(t, doctor.Facts{Deployment: d, Replicas: 1}); !slices.Equal(got, []string{"D08 DATABASE_POOL_SIZE", "D39 DATABASE_ENABLE_SESSION_SHARING"}) {
+		t.Errorf("SQLite: told %v", got)
+	}
 }
 
-// The scaling guide's example leaves three things open that must be settled.
+// The scaling guide's example leaves five things open that must be settled.
 func TestMinimumOfTheScalingGuide(t *testing.T) {
 	t.Parallel()
 	d, err := env.Load("to", "testdata/minimum.env", t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, _ := doctor.Run(doctor.Facts{Deployment: d, Replicas: 2})
+	r := doctor.Run(doctor.Facts{Deployment: d, Replicas: 2})
 	got := map[doctor.Severity][]string{}
-	for _, x := range all {
+	for _, x := range r.Findings {
 		got[x.Severity] = append(got[x.Severity], x.ID+": "+x.Found)
 	}
 	want := map[doctor.Severity][]string{
 		doctor.Must: {"D56: still as in the documentation's example: DATABASE_URL, PGVECTOR_DB_URL, REDIS_URL", "D10: not set",
-			"D34: false: no instance is left to run the migrations"},
-		doctor.Should: {"D06: not set", "D38: not set, which means 60", "D19: not set", "D14: not set, *, or separated by commas", "D37: below 2000"},
+			"D14: not set, *, or separated by commas", "D34: false: no instance is left to run the migrations", "D37: below 2000"},
+		doctor.Should: {"D06: not set", "D38: not set, which means 60", "D39: not true", "D19: not set", "D47: true, which is the default",
+			"D41: not set: inside Open WebUI", "D41: not set: inside Open WebUI"},
 	}
 	for s := range want {
 		if !slices.Equal(got[s], want[s]) {
 			t.Errorf("%s: %q, want %q", s, got[s], want[s])
 		}
 	}
-	if !doctor.Unfit(all) {
+	if !r.Unfit() || r.Left == 0 || len(r.Unknown) > 0 {
 		t.Error("the example counts as fit")
 	}
 }

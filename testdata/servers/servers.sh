@@ -27,5 +27,7 @@ The other real servers, all on 127.0.0.1 with free ports and data in a temporary
   GCS                   go install github.com/fsouza/fake-gcs-server@v1.56.1
                         fake-gcs-server -scheme http -host 127.0.0.1 -port P -backend filesystem -filesystem-root D -public-host 127.0.0.1:P
   Azure Blob            testdata/servers/azure.sh start D (OUTGROW_INSTALL=1 installs Azurite, needs node), stop D
+  Redis                 REDIS_KIND=single|sentinel|cluster testdata/servers/redis.sh start D (Debian's redis-server), stop D
+  OpenTelemetry         testdata/servers/collector.sh start D (OUTGROW_INSTALL=1 builds it), stop D
   Open WebUI 0.12.4     testdata/e2e/openwebui.sh installs it and prints its Python; testdata/e2e/run.sh shows how to start it
 END
