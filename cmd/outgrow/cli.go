@@ -22,7 +22,7 @@ type CLI struct {
 	Verify   verifyCmd   `cmd:"" help:"Compare every row, every vector and every file byte of both sides."`
 	Status   statusCmd   `cmd:"" help:"Show how far a migration is, what is missing on the target, and the quarantine."`
 	Replay   replayCmd   `cmd:"" help:"Put repaired records from the quarantine into the target."`
-	Doctor   doctorCmd   `cmd:"" help:"Is that configuration fit for several instances? What is wrong, and the line to set."`
+	Doctor   doctorCmd   `cmd:"" help:"Is that stack fit for several instances? Asks its servers; says what is wrong, and the line to set."`
 	Advise   adviseCmd   `cmd:"" help:"What a deployment of that size needs: PostgreSQL, Redis, a vector store, shared storage; and why."`
 	Capture  captureCmd  `cmd:"" help:"Write a from.env from what docker inspect or kubectl get -o json printed, or from a compose file."`
 	Env      envCmd      `cmd:"" help:"Write what to deploy with: an env file, a Compose override, Kubernetes objects, Helm values; init begins one."`
@@ -109,7 +109,7 @@ var examples = map[string][]string{
 		"outgrow status --to scaled.env --quarantine > refused.jsonl   # repair the lines, then:",
 		"outgrow replay --to scaled.env refused.jsonl",
 	},
-	"doctor": {"outgrow doctor --to scaled.env --offline --replicas 3", "outgrow doctor --to scaled.env --offline --primary --json"},
+	"doctor": {"outgrow doctor --to scaled.env --replicas 3 --primary   # from where Open WebUI will run", "outgrow doctor --to scaled.env --to-mount /mnt/shared", "outgrow doctor --to scaled.env --offline --json   # the variables alone"},
 	"advise": {"outgrow advise --users 400 --instances 3", "outgrow advise --users 20 --workers 4 --json"},
 	"capture": {
 		"docker inspect open-webui | outgrow capture",

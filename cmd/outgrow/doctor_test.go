@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"outgrow/testdata/servers"
 )
 
 // doctorOn runs doctor on an env file of these lines.
@@ -23,7 +25,9 @@ func doctorOn(tb testing.TB, lines string, args ...string) (code int, said strin
 
 func TestDoctorExitCodes(t *testing.T) {
 	t.Parallel()
-	const fit = "DATABASE_URL=postgresql://u:s3cretpw@pg.internal/x\nVECTOR_DB=pgvector\nREDIS_URL=redis://cache.internal\nWEBSOCKET_MANAGER=redis\nWEBUI_SECRET_KEY=k3y-of-the-old-one\nENABLE_DB_MIGRATIONS=false\n"
+	const fit = "DATABASE_URL=postgresql://u:s3cretpw@pg.internal/x\nVECTOR_DB=pgvector\nREDIS_URL=redis://cache.internal\nWEBSOCKET_MANAGER=redis\nWEBUI_SECRET_KEY=k3y-of-the-old-one\nENABLE_DB_MIGRATIONS=false\n" +
+		"CORS_ALLOW_ORIGIN=https://chat.internal\nTHREAD_POOL_SIZE=2000\n"
+	nobody := strings.NewReplacer("pg.internal", "127.0.0.1:1", "cache.internal", "127.0.0.1:1").Replace(fit)
 	for _, c := range []struct {
 		lines string
 		args  []string
@@ -34,13 +38,43 @@ func TestDoctorExitCodes(t *testing.T) {
 		{fit, []string{"--offline"}, 2, "D34"},
 		{fit, []string{"--offline", "--primary", "--replicas", "3", "--workers", "2"}, 2, "D43"},
 		{fit, []string{"--offline", "--json"}, 2, `"id":"D34"`},
-		{fit, nil, 2, "--offline"},
+		{fit, []string{"--offline", "--primary"}, 0, "left out (--offline)"},
+		{nobody, []string{"--primary"}, 3, "no server answered"},
+		{nobody, []string{"--json"}, 3, `"unreachable":["DATABASE_URL","REDIS_URL"]`},
+		{fit, []string{"--timeout", "0s"}, 2, "--timeout"},
 		{fit + "STORAGE_PROVIDER=S3\n", []string{"--offline"}, 2, "write s3, in lower case"},
 	} {
 		code, said := doctorOn(t, c.lines, c.args...)
 		if code != c.code || !strings.Contains(said, c.says) {
 			t.Errorf("%v: exit %d, want %d and %q: %s", c.args, code, c.code, c.says, said)
 		}
+	}
+}
+
+// doctor on real servers: PostgreSQL, Redis and an object store, first as they
+// are installed, then as they should be.
+func TestDoctorAsks(t *testing.T) {
+	t.Parallel()
+	redis := servers.StartRedis(t, "s3cretpw")
+	s3 := servers.S3(t)
+	bucket := s3.NewBucket(t)
+	lines := fmt.Sprintf("DATABASE_URL=%s\nVECTOR_DB=pgvector\nDATABASE_POOL_SIZE=2\nPGVECTOR_POOL_SIZE=1\nREDIS_URL=redis://:s3cretpw@127.0.0.1:%d\nWEBSOCKET_MANAGER=redis\n"+
+		"WEBUI_SECRET_KEY=k3y-of-the-old-one\nENABLE_DB_MIGRATIONS=false\nCORS_ALLOW_ORIGIN=https://chat.internal\nTHREAD_POOL_SIZE=2000\nSTORAGE_PROVIDER=s3\nS3_BUCKET_NAME=%s\n"+
+		"S3_KEY_PREFIX=owui\nS3_ENDPOINT_URL=%s\nS3_ACCESS_KEY_ID=%s\nS3_SECRET_ACCESS_KEY=%s\n", servers.PostgreSQL(t), redis.Port, bucket, s3.Endpoint, s3.AccessKey, s3.SecretKey)
+	code, said := doctorOn(t, lines, "--primary")
+	for _, want := range []string{"PostgreSQL 1", "Redis 7", "s3://" + bucket, "D15  Redis: timeout", "fine", "0 unknown."} {
+		if !strings.Contains(said, want) {
+			t.Errorf("it does not say %q: %s", want, said)
+		}
+	}
+	if code != 2 || strings.Contains(said, "s3cretpw") || strings.Contains(said, s3.SecretKey) {
+		t.Errorf("exit %d: %s", code, said)
+	}
+	if left, err := os.ReadDir(filepath.Join(s3.Folder(bucket), "owui")); len(left) > 0 {
+		t.Errorf("the probe object is left: %v %v", left, err)
+	}
+	if code, said = doctorOn(t, strings.Replace(lines, bucket, "no-such-bucket", 1), "--primary"); code != 3 || !strings.Contains(said, "D31") {
+		t.Errorf("without a bucket: exit %d: %s", code, said)
 	}
 }
 
@@ -63,9 +97,14 @@ func TestDoctorShowsNoSecret(t *testing.T) {
 		b.WriteString(name + "=redis://user:" + secret() + "%40@redis-host/3\n")
 	}
 	b.WriteString("REDIS_SENTINEL_HOSTS=a:1\nREDIS_CLUSTER=true\n")
+	for _, name := range []string{"OTEL_METRICS_BASIC_AUTH_PASSWORD", "OAUTH_CLIENT_INFO_ENCRYPTION_KEY", "PGVECTOR_PGCRYPTO_KEY", "AZURE_OPENAI_API_KEY", "WEBSOCKET_REDIS_OPTIONS"} {
+		b.WriteString(name + "=" + secret() + "\n")
+	}
+	b.WriteString("ENABLE_OTEL=true\nENABLE_OTEL_TRACES=true\nENABLE_OTEL_METRICS=true\nOTEL_BASIC_AUTH_USERNAME=u\nOTEL_EXPORTER_OTLP_ENDPOINT=http://u:" + secret() + "@127.0.0.1:1\n")
 	for _, more := range []string{"VECTOR_DB=pgvector\n", "VECTOR_DB=qdrant\n", "VECTOR_DB=milvus\nMILVUS_URI=ftp://u:" + secret() + "@x\n", "VECTOR_DB=pinecone\nPINECONE_METRIC=l2\n",
-		"STORAGE_PROVIDER=s3\n", "STORAGE_PROVIDER=azure\n", "DATABASE_URL=mysql://u:" + secret() + "@db-host/x\n"} {
-		for _, how := range [][]string{{"--offline"}, {"--offline", "--json"}, nil} {
+		"VECTOR_DB=qdrant\nQDRANT_URI=http://127.0.0.1:1\nQDRANT_GRPC_PORT=1\n", "REDIS_SENTINEL_HOSTS=\nREDIS_CLUSTER=false\nWEBSOCKET_MANAGER=redis\nREDIS_URL=redis://u:" + secret() + "@127.0.0.1:1\n",
+		"STORAGE_PROVIDER=s3\n", "STORAGE_PROVIDER=azure\n", "STORAGE_PROVIDER=s3\nS3_BUCKET_NAME=b\nS3_ENDPOINT_URL=http://127.0.0.1:1\n", "DATABASE_URL=mysql://u:" + secret() + "@db-host/x\n"} {
+		for _, how := range [][]string{{"--offline"}, {"--offline", "--json"}, {"--timeout", "2s"}, {"--timeout", "2s", "--json"}} {
 			if _, said := doctorOn(t, b.String()+more, how...); strings.Contains(said, mark) || said == "" {
 				t.Errorf("%q %v: %s", more, how, said)
 			}

@@ -66,7 +66,9 @@ func rowChecks() []check {
 			}), false},
 		{"D42", Should, "RAG_EMBEDDING_ENGINE and RAG_EMBEDDING_MODEL", "what the documents were embedded with: the config rows say it", "searches find nothing that fits, or fail by the dimension",
 			onRows(func(f Facts, r *Rows) verdict {
-				return configRows(f, r, func(name string) bool { return strings.HasPrefix(name, "RAG_EMBEDDING_") && !strings.Contains(name, "BATCH") })
+				return configRows(f, r, func(name string) bool {
+					return strings.HasPrefix(name, "RAG_EMBEDDING_") && !strings.Contains(name, "BATCH")
+				})
 			}), false},
 		{"D44", Should, "config rows that beat variables", "the same in both, or ENABLE_PERSISTENT_CONFIG=false", "the variable is set and nothing changes",
 			onRows(func(f Facts, r *Rows) verdict { return configRows(f, r, func(string) bool { return true }) }), false},
