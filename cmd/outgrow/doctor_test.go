@@ -104,7 +104,7 @@ func TestDoctorShowsNoSecret(t *testing.T) {
 	for _, more := range []string{"VECTOR_DB=pgvector\n", "VECTOR_DB=qdrant\n", "VECTOR_DB=milvus\nMILVUS_URI=ftp://u:" + secret() + "@x\n", "VECTOR_DB=pinecone\nPINECONE_METRIC=l2\n",
 		"VECTOR_DB=qdrant\nQDRANT_URI=http://127.0.0.1:1\nQDRANT_GRPC_PORT=1\n", "REDIS_SENTINEL_HOSTS=\nREDIS_CLUSTER=false\nWEBSOCKET_MANAGER=redis\nREDIS_URL=redis://u:" + secret() + "@127.0.0.1:1\n",
 		"STORAGE_PROVIDER=s3\n", "STORAGE_PROVIDER=azure\n", "STORAGE_PROVIDER=s3\nS3_BUCKET_NAME=b\nS3_ENDPOINT_URL=http://127.0.0.1:1\n", "DATABASE_URL=mysql://u:" + secret() + "@db-host/x\n"} {
-		for _, how := range [][]string{{"--offline"}, {"--offline", "--json"}, {"--timeout", "2s"}, {"--timeout", "2s", "--json"}} {
+		for _, how := range [][]string{{"--offline"}, {"--offline", "--json"}, {"--timeout", "1s"}, {"--timeout", "1s", "--json"}} {
 			if _, said := doctorOn(t, b.String()+more, how...); strings.Contains(said, mark) || said == "" {
 				t.Errorf("%q %v: %s", more, how, said)
 			}

@@ -114,10 +114,10 @@ func split(raw string) (u urlParts, problem, fix string) {
 	}
 	rest := raw[len(m[0]):]
 	if i := urlUser.FindStringSubmatchIndex(rest); i != nil {
-		u.hasUser, u.user = true, unquote(rest[i[2]:i[3]])
+		u.hasUser, u.user = true, Unquote(rest[i[2]:i[3]])
 		if i[4] >= 0 {
 			u.hasPass, u.rawPass = true, rest[i[4]:i[5]]
-			u.pass = unquote(u.rawPass)
+			u.pass = Unquote(u.rawPass)
 		}
 		rest = rest[i[1]:]
 	}
@@ -136,8 +136,8 @@ func split(raw string) (u urlParts, problem, fix string) {
 	return u, "", ""
 }
 
-// unquote decodes percent escapes and leaves what is none, as Python does.
-func unquote(s string) string {
+// Unquote decodes percent escapes and leaves what is none, as Python does.
+func Unquote(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] == '%' && i+2 < len(s) {

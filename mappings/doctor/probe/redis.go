@@ -122,13 +122,15 @@ func (p *prober) left(ctx context.Context, a redisAddress, opt *redis.Options) d
 	if a.prefix == "" {
 		return doctor.Told(found)
 	}
-	var c redis.UniversalClient = redis.NewClient(opt)
+	single, many := redis.NewClient(opt), redis.NewClusterClient(clustered(opt))
+	defer single.Close()
+	defer many.Close()
+	exists := single.Exists
 	if a.mode == doctor.Cluster {
-		c = redis.NewClusterClient(clustered(opt))
+		exists = many.Exists
 	}
-	defer c.Close()
 	for _, name := range []string{"models:base", "tool_servers", "terminal_servers"} {
-		n, err := c.Exists(ctx, a.prefix+":"+name).Result()
+		n, err := exists(ctx, a.prefix+":"+name).Result()
 		if err != nil {
 			return doctor.Untold[[]string]("Redis does not tell its keys: " + p.why(ctx, err))
 		}

@@ -33,7 +33,7 @@ func options(raw env.Secret, decode bool) (opt *redis.Options, service string, e
 		opt.Username, opt.Password, _ = strings.Cut(place[:i], ":")
 		place = place[i+1:]
 		if decode {
-			opt.Username, opt.Password = unquote(opt.Username), unquote(opt.Password)
+			opt.Username, opt.Password = env.Unquote(opt.Username), env.Unquote(opt.Password)
 		}
 	}
 	host, port := place, "6379"
@@ -66,12 +66,4 @@ func options(raw env.Secret, decode bool) (opt *redis.Options, service string, e
 		}
 	}
 	return quiet(opt), service, nil
-}
-
-// unquote decodes percent signs, and leaves what is none.
-func unquote(s string) string {
-	if out, err := url.PathUnescape(s); err == nil {
-		return out
-	}
-	return s
 }
