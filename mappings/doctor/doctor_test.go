@@ -71,7 +71,7 @@ func TestEachCheckFiresAlone(t *testing.T) {
 		alone   bool // no other instance runs the migrations, and this one does
 	}{
 		{want: "", vars: set{}},
-		{want: "D01 DATABASE_URL", vars: set{"DATABASE_URL": off, "PGVECTOR_DB_URL": "postgresql://owui:s3cretpw@pg.internal/owui"}},
+		{want: "D01 DATABASE_URL", vars: set{"DATABASE_URL": off, "DATABASE_ENABLE_SESSION_SHARING": off, "PGVECTOR_DB_URL": "postgresql://owui:s3cretpw@pg.internal/owui"}},
 		{want: "D06 DATABASE_POOL_SIZE", vars: set{"DATABASE_POOL_SIZE": off}},
 		{want: "D38 DATABASE_USER_ACTIVE_STATUS_UPDATE_INTERVAL", vars: set{"DATABASE_USER_ACTIVE_STATUS_UPDATE_INTERVAL": off}},
 		{want: "D56 addresses", vars: set{"REDIS_URL": "redis://redis-host:6379/0"}},

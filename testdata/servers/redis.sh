@@ -110,10 +110,12 @@ cluster() {
 		} | launch "$1/$i" "$port" 127.0.0.1
 		i=$((i + 1))
 	done
-	REDISCLI_AUTH=${REDIS_PASSWORD:-} redis-cli --cluster create "${ports[@]/#/127.0.0.1:}" --cluster-replicas 0 --cluster-yes >>"$1/log" 2>&1 ||
+	# An empty REDISCLI_AUTH would be sent, and refused.
+	[ -z "${REDIS_PASSWORD:-}" ] || export REDISCLI_AUTH=$REDIS_PASSWORD
+	redis-cli --cluster create "${ports[@]/#/127.0.0.1:}" --cluster-replicas 0 --cluster-yes >>"$1/log" 2>&1 ||
 		die "the cluster is not made: $(tail -n 3 "$1/log")"
 	for port in "${ports[@]}"; do
-		REDISCLI_AUTH=${REDIS_PASSWORD:-} until_says 'cluster_state:ok' redis-cli -p "$port" CLUSTER INFO
+		until_says 'cluster_state:ok' redis-cli -p "$port" CLUSTER INFO
 	done
 	echo "${ports[*]} $(cat "$1/0/pid")"
 }

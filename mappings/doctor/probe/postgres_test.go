@@ -80,7 +80,7 @@ func TestPostgres(t *testing.T) {
 func TestPostgres15(t *testing.T) {
 	t.Parallel()
 	dsn := servers.PostgreSQL15(t)
-	f := asked(t, set{"DATABASE_URL": dsn, "VECTOR_DB": "pgvector", "DATABASE_POOL_SIZE": "2", "PGVECTOR_POOL_SIZE": "1"})
+	f := asked(t, set{"DATABASE_URL": dsn, "VECTOR_DB": "pgvector", "DATABASE_POOL_SIZE": "2", "PGVECTOR_POOL_SIZE": "1", "WEBUI_SECRET_KEY": "k3y-of-the-old-one"})
 	expect(t, "no pgvector", found(f, postgresIDs...), "D25: does not have the extension vector")
 }
 

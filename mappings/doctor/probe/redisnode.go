@@ -49,7 +49,7 @@ func (p *prober) node(ctx context.Context, c *redis.Client, info map[string]stri
 	if v, ok := info["client_output_buffer_limit_disconnections"]; ok {
 		n.Disconnections = whole(doctor.Told(v))
 	} else if len(info) > 0 {
-		n.Disconnections = doctor.Untold[int]("this Redis does not count them: it is older than 7.0")
+		n.Disconnections = doctor.Told(0) // Redis counts them from 7.4 on; the limit itself is looked at, too
 	}
 	return n
 }
