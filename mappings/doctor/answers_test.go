@@ -33,18 +33,28 @@ func well() doctor.Answers {
 		Telemetry: []*doctor.Endpoint{{Server: doctor.Server{Name: "OTEL_EXPORTER_OTLP_ENDPOINT", Kind: "collector"}, Protocol: "grpc"}}}
 }
 
-// Each live check is silent where all is well, and fires at its one wrong
-// answer. Where a value is unknown, or its server does not answer, the check is
-// unknown and nothing else is said.
-func TestEachAnswer(t *testing.T) {
-	t.Parallel()
+// answerCase is a fit deployment whose servers answer well but for one thing.
+type answerCase struct {
+	vars    map[string]string
+	change  func(*doctor.Answers)
+	want    string // the findings' ids
+	unknown string // the unknown checks' ids, each once
+}
+
+func (c answerCase) facts(t *testing.T) doctor.Facts {
+	t.Helper()
+	vars := fit()
+	maps.Copy(vars, c.vars)
+	a := well()
+	if c.change != nil {
+		c.change(&a)
+	}
+	return doctor.Facts{Deployment: load(t, vars), Replicas: 2, Primary: true, Answers: a}
+}
+
+func answerCases() map[string]answerCase {
 	type answers = *doctor.Answers
-	for name, c := range map[string]struct {
-		vars    map[string]string
-		change  func(answers)
-		want    string // the findings' ids
-		unknown string // the unknown checks' ids, each once
-	}{
+	return map[string]answerCase{
 		"well":                 {},
 		"well with shared key": {vars: map[string]string{"OAUTH_SESSION_TOKEN_ENCRYPTION_KEY": "x"}},
 		"database down":        {change: func(a answers) { a.Database.Down = "refused" }, want: "D58", unknown: "D58 D50 D09 D06 D07 D25 D23 D24"},
@@ -141,26 +151,30 @@ func TestEachAnswer(t *testing.T) {
 		"index's length": {vars: pinecone(), change: func(a answers) { a.Store.Dim, a.Store.Metric = 768, "cosine" }, want: "D29"},
 		"index's metric": {vars: pinecone(), change: func(a answers) { a.Store.Dim, a.Store.Metric = 1536, "euclidean" }, want: "D29"},
 
-		"bucket down":     {change: func(a answers) { a.Objects.Down = "refused" }, want: "D31"},
-		"bucket read":     {change: func(a answers) { a.Objects.Write = "denied" }, want: "D31"},
-		"bucket keeps":    {change: func(a answers) { a.Objects.Delete = "denied" }, want: "D31"},
-		"no folder":       {change: func(a answers) { a.Folder.Down = "not here" }, unknown: "D33 D02 D03 D48"},
-		"folder read":     {change: func(a answers) { a.Folder.Write = "denied" }, want: "D33"},
-		"in memory":       {change: func(a answers) { a.Folder.Volatile = true }, want: "D33"},
-		"own disk":        {change: func(a answers) { a.Folder.Network = false }, want: "D33"},
-		"database shared": {change: func(a answers) { a.Folder.Database, a.Folder.DatabaseShared = "NFS", true }, want: "D02"},
-		"slow disk":       {change: func(a answers) { a.Folder.Fsync = 60 * time.Millisecond }, want: "D03"},
-		"stray wal":       {change: func(a answers) { a.Folder.Stray = true }, want: "D48"},
-		"collector down":  {change: func(a answers) { a.Telemetry[0].Down = "refused" }, want: "D57"},
-		"collector's TLS": {change: func(a answers) { a.Telemetry[0].Problem = "no TLS" }, want: "D57"},
-	} {
-		vars := fit()
-		maps.Copy(vars, c.vars)
-		a := well()
-		if c.change != nil {
-			c.change(&a)
-		}
-		f := doctor.Facts{Deployment: load(t, vars), Replicas: 2, Primary: true, Answers: a}
+		"bucket down":                        {change: func(a answers) { a.Objects.Down = "refused" }, want: "D31"},
+		"bucket read":                        {change: func(a answers) { a.Objects.Write = "denied" }, want: "D31"},
+		"bucket keeps":                       {change: func(a answers) { a.Objects.Delete = "denied" }, want: "D31"},
+		"no folder":                          {change: func(a answers) { a.Folder.Down = "not here" }, unknown: "D33 D02 D03 D48"},
+		"folder read":                        {change: func(a answers) { a.Folder.Write = "denied" }, want: "D33"},
+		"in memory":                          {change: func(a answers) { a.Folder.Volatile = true }, want: "D33"},
+		"own disk":                           {change: func(a answers) { a.Folder.Network = false }, want: "D33"},
+		"database shared":                    {change: func(a answers) { a.Folder.Database, a.Folder.DatabaseShared = "NFS", true }, want: "D02"},
+		"slow disk":                          {change: func(a answers) { a.Folder.Fsync = 60 * time.Millisecond }, want: "D03"},
+		"stray wal":                          {change: func(a answers) { a.Folder.Stray = true }, want: "D48"},
+		"collector down":                     {change: func(a answers) { a.Telemetry[0].Down = "refused" }, want: "D57"},
+		"collector's TLS":                    {change: func(a answers) { a.Telemetry[0].Problem = "no TLS" }, want: "D57"},
+		"layout of another, before the move": {vars: qdrant(), change: func(a answers) { a.Store.Own, a.Store.Other, a.Rows.Heads = 0, 12, nil }},
+		"prefix of another, before the move": {vars: qdrant(), change: func(a answers) { a.Store.Own, a.Store.Alien, a.Rows.Files = 0, []string{"owui"}, 0 }},
+	}
+}
+
+// Each live check is silent where all is well, and fires at its one wrong
+// answer. Where a value is unknown, or its server does not answer, the check is
+// unknown and nothing else is said.
+func TestEachAnswer(t *testing.T) {
+	t.Parallel()
+	for name, c := range answerCases() {
+		f := c.facts(t)
 		if got := strings.Join(ids(told(t, f)), " "); got != c.want {
 			t.Errorf("%s: told %q, want %q", name, got, c.want)
 		}

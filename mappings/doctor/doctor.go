@@ -9,8 +9,8 @@
 // What Open WebUI does not start with is told by package env, before any check:
 // D04 (characters in the URL), D05 (split variables), D28 (MILVUS_URI), D31 (the
 // provider's name), D49 (SQLCipher), D54 (a long vector without halfvec). What a
-// target cannot hold of a source (D53), and whether the source is stopped with
-// its -wal beside it (D48), is plan's to tell.
+// target cannot hold of a source (D53), and whether the source is stopped, is
+// plan's to tell.
 package doctor
 
 import "outgrow/mappings/env"

@@ -58,18 +58,28 @@ func told(t *testing.T, f doctor.Facts) []string {
 	return out
 }
 
-// Each check is silent on a fit deployment, and alone when its one variable is
-// wrong.
-func TestEachCheckFiresAlone(t *testing.T) {
-	t.Parallel()
-	const off = "-" // the variable is not set
-	type set map[string]string
-	for _, c := range []struct {
-		want    string
-		vars    set
-		workers int
-		alone   bool // no other instance runs the migrations, and this one does
-	}{
+// off stands for a variable that is not set.
+const off = "-"
+
+// variableCase is a deployment that is fit but for some variables.
+type variableCase struct {
+	want    string // the findings
+	vars    map[string]string
+	workers int
+	alone   bool // no other instance runs the migrations, and this one does
+}
+
+func (c variableCase) facts(t *testing.T) doctor.Facts {
+	t.Helper()
+	vars := fit()
+	maps.Copy(vars, c.vars)
+	maps.DeleteFunc(vars, func(_, v string) bool { return v == off })
+	return doctor.Facts{Deployment: load(t, vars), Replicas: 2, Workers: c.workers, Primary: !c.alone}
+}
+
+func variableCases() []variableCase {
+	type set = map[string]string
+	return []variableCase{
 		{want: "", vars: set{}},
 		{want: "D01 DATABASE_URL", vars: set{"DATABASE_URL": off, "DATABASE_ENABLE_SESSION_SHARING": off, "PGVECTOR_DB_URL": "postgresql://owui:s3cretpw@pg.internal/owui"}},
 		{want: "D06 DATABASE_POOL_SIZE", vars: set{"DATABASE_POOL_SIZE": off}},
@@ -120,26 +130,40 @@ func TestEachCheckFiresAlone(t *testing.T) {
 		{want: "", vars: set{"ENABLE_OTEL": "true", "ENABLE_OTEL_TRACES": "true", "OTEL_EXPORTER_OTLP_INSECURE": "true"}},
 		{want: "", vars: set{"ENABLE_OTEL": "true", "ENABLE_OTEL_TRACES": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://otlp.internal:4317"}},
 		{want: "D57 ENABLE_OTEL_TRACES", vars: set{"ENABLE_OTEL": "true"}},
-	} {
-		vars := fit()
-		maps.Copy(vars, c.vars)
-		maps.DeleteFunc(vars, func(_, v string) bool { return v == off })
-		got := strings.Join(told(t, doctor.Facts{Deployment: load(t, vars), Replicas: 2, Workers: c.workers, Primary: !c.alone}), ", ")
-		if got != c.want {
+		{want: "D31 S3_ENABLE_TAGGING", vars: set{"STORAGE_PROVIDER": "s3", "S3_BUCKET_NAME": "ours", "S3_KEY_PREFIX": "owui", "S3_ENDPOINT_URL": "https://id.r2.cloudflarestorage.com", "S3_ENABLE_TAGGING": "true"}},
+		{want: "", vars: set{"STORAGE_PROVIDER": "s3", "S3_BUCKET_NAME": "ours", "S3_KEY_PREFIX": "owui", "S3_ENDPOINT_URL": "https://id.r2.cloudflarestorage.com"}},
+		{want: "D12 REDIS_URL", vars: set{"REDIS_URL": off, "JWT_EXPIRES_IN": "7d"}},
+	}
+}
+
+// Each check is silent on a fit deployment, and alone when its one variable is
+// wrong.
+func TestEachCheckFiresAlone(t *testing.T) {
+	t.Parallel()
+	for _, c := range variableCases() {
+		if got := strings.Join(told(t, c.facts(t)), ", "); got != c.want {
 			t.Errorf("%v: told %q, want %q", c.vars, got, c.want)
 		}
 	}
 }
 
+// oneProcess gives the facts of a single process on SQLite.
+func oneProcess(t *testing.T, more map[string]string) doctor.Facts {
+	t.Helper()
+	vars := map[string]string{"WEBUI_SECRET_KEY": "k3y-of-the-old-one", "CORS_ALLOW_ORIGIN": "https://chat.internal", "JWT_EXPIRES_IN": "7d", "DATABASE_POOL_SIZE": "8"}
+	maps.Copy(vars, more)
+	maps.DeleteFunc(vars, func(_, v string) bool { return v == off })
+	return doctor.Facts{Deployment: load(t, vars), Replicas: 1}
+}
+
 // One process needs nothing that is shared.
 func TestOneProcess(t *testing.T) {
 	t.Parallel()
-	d := load(t, map[string]string{"WEBUI_SECRET_KEY": "k3y-of-the-old-one", "CORS_ALLOW_ORIGIN": "https://chat.internal", "JWT_EXPIRES_IN": "7d", "DATABASE_POOL_SIZE": "8"})
-	if got := told(t, doctor.Facts{Deployment: d, Replicas: 1}); len(got) > 0 {
+	if got := told(t, oneProcess(t, nil)); len(got) > 0 {
 		t.Errorf("told %v", got)
 	}
-	d = load(t, map[string]string{"WEBUI_SECRET_KEY": "k3y-of-the-old-one", "CORS_ALLOW_ORIGIN": "https://chat.internal", "JWT_EXPIRES_IN": "7d", "DATABASE_ENABLE_SESSION_SHARING": "true"})
-	if got := told(t, doctor.Facts{Deployment: d, Replicas: 1}); !slices.Equal(got, []string{"D08 DATABASE_POOL_SIZE", "D39 DATABASE_ENABLE_SESSION_SHARING"}) {
+	got := told(t, oneProcess(t, map[string]string{"DATABASE_POOL_SIZE": off, "DATABASE_ENABLE_SESSION_SHARING": "true", "CORS_ALLOW_ORIGIN": off}))
+	if !slices.Equal(got, []string{"D08 DATABASE_POOL_SIZE", "D14 CORS_ALLOW_ORIGIN", "D39 DATABASE_ENABLE_SESSION_SHARING"}) {
 		t.Errorf("SQLite: told %v", got)
 	}
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"net/url"
 	"strings"
 
 	"outgrow/mappings/env"
@@ -35,7 +36,17 @@ func sharedChecks() []check {
 		{"D14", Must, "CORS_ALLOW_ORIGIN", "every public address, separated by semicolons", "\"is not an accepted origin\", or every origin is taken",
 			func(f Facts) verdict {
 				v := f.get("CORS_ALLOW_ORIGIN")
-				return when(v == "" || v == "*" || strings.Contains(v, ","), "not set, *, or separated by commas", "CORS_ALLOW_ORIGIN=https://chat.example.org")
+				return when(f.several() && everyOrigin(v) || strings.Contains(v, ","), "not set, *, or separated by commas", "CORS_ALLOW_ORIGIN=https://chat.example.org")
+			}, false},
+		{"D14", Should, "CORS_ALLOW_ORIGIN", "the public address, for a single process, too", "every origin is taken",
+			func(f Facts) verdict {
+				return when(!f.several() && everyOrigin(f.get("CORS_ALLOW_ORIGIN")), "not set, or *", "CORS_ALLOW_ORIGIN=https://chat.example.org")
+			}, false},
+		{"D31", Must, "S3_ENABLE_TAGGING", "false with Cloudflare R2, which knows no tags", "uploads fail",
+			func(f Facts) verdict {
+				u, err := url.Parse(f.Files.S3.Endpoint)
+				r2 := err == nil && strings.HasSuffix(u.Hostname(), ".r2.cloudflarestorage.com")
+				return when(f.Files.Provider == env.S3 && f.Files.S3.Tagging && r2, "true, and S3_ENDPOINT_URL is R2's", "S3_ENABLE_TAGGING=false")
 			}, false},
 		{"D22", Must, "VECTOR_DB", "a vector store with a server of its own", "\"Child process died\" at an upload, a damaged store",
 			func(f Facts) verdict {
@@ -47,3 +58,6 @@ func sharedChecks() []check {
 			}, false},
 	}
 }
+
+// everyOrigin reports whether CORS_ALLOW_ORIGIN lets everybody in.
+func everyOrigin(v string) bool { return v == "" || v == "*" }

@@ -33,7 +33,7 @@ func storeChecks() []check {
 		{"D27", Must, "QDRANT_COLLECTION_PREFIX, MILVUS_COLLECTION_PREFIX", "the prefix that the store has", "knowledge looks empty",
 			onStore(func(f Facts, s *Store) verdict {
 				name := strings.ToUpper(f.Vector.Kind) + "_COLLECTION_PREFIX"
-				return when(s.Own == 0 && s.Other == 0 && len(s.Alien) > 0, "no collection has the prefix, others are there: "+some(s.Alien), name+"="+strings.Join(s.Alien[:min(len(s.Alien), 1)], ""))
+				return when(!f.fresh() && s.Own == 0 && s.Other == 0 && len(s.Alien) > 0, "no collection has the prefix, others are there: "+some(s.Alien), name+"="+strings.Join(s.Alien[:min(len(s.Alien), 1)], ""))
 			}), false},
 		{"D29", Must, "PINECONE_DIMENSION, PINECONE_METRIC", "what the index has; cosine", "every upsert is refused, or the scores are wrong", onStore(pinecone), false},
 		{"D30", Must, "the payload indexes in Qdrant, in strict mode", "tenant_id, metadata.hash and metadata.file_id", "filters are refused",
@@ -45,6 +45,13 @@ func storeChecks() []check {
 				return when(!s.Strict && len(s.Bare) > 0, "missing in "+some(s.Bare), "let outgrow make them (migrate), or Qdrant's API: PUT /collections/NAME/index")
 			}), false},
 	}
+}
+
+// fresh reports whether the database is known to hold no deployment's files yet.
+// What a store holds then is nothing, or somebody else's.
+func (f Facts) fresh() bool {
+	r := f.Answers.Rows
+	return r != nil && r.Down == "" && (len(r.Heads) == 0 || r.Files == 0)
 }
 
 // text is a store that is there.
@@ -60,7 +67,7 @@ func layout(f Facts, s *Store) verdict {
 	if f.Vector.Kind == env.Milvus {
 		name, on = "ENABLE_MILVUS_MULTITENANCY_MODE", f.Vector.Milvus.Multitenancy
 	}
-	return when(s.Own == 0 && s.Other > 0, fmt.Sprintf("%t, while all %d collections have the other layout", on, s.Other), fmt.Sprintf("%s=%t", name, !on))
+	return when(!f.fresh() && s.Own == 0 && s.Other > 0, fmt.Sprintf("%t, while all %d collections have the other layout", on, s.Other), fmt.Sprintf("%s=%t", name, !on))
 }
 
 func pinecone(f Facts, s *Store) verdict {

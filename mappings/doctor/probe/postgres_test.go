@@ -1,6 +1,7 @@
 package probe_test
 
 import (
+	"net/url"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -76,7 +77,22 @@ func TestPostgres(t *testing.T) {
 	expect(t, "no right to a table", found(asked(t, vars(nil)), "D58"), "D58: chat")
 }
 
-// Debian's server has no pgvector; behind a pooler nothing can be counted.
+// Behind a pooler the server's connections are not Open WebUI's.
+func TestPooler(t *testing.T) {
+	t.Parallel()
+	dsn := servers.PostgreSQL(t)
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = servers.PgBouncer(t, dsn)
+	vars := set{"DATABASE_URL": u.String(), "VECTOR_DB": "pgvector", "DATABASE_POOL_SIZE": "2000", "PGVECTOR_POOL_SIZE": "1", "WEBUI_SECRET_KEY": "k3y-of-the-old-one"}
+	expect(t, "by a pooler", found(asked(t, vars), postgresIDs...), "D06?", "D07?")
+	vars["DATABASE_URL"] = dsn
+	expect(t, "without", found(asked(t, vars), postgresIDs...), "D06: 2000 x 3")
+}
+
+// Debian's server has no pgvector.
 func TestPostgres15(t *testing.T) {
 	t.Parallel()
 	dsn := servers.PostgreSQL15(t)

@@ -109,7 +109,9 @@ func Ask(ctx context.Context, cfg Config) doctor.Answers {
 
 // why says in one line, without a secret, what went wrong.
 func (p *prober) why(ctx context.Context, err error) string {
-	if ctx.Err() != nil {
+	// A connection may run into the limit an instant before its context ends.
+	limit, limited := ctx.Deadline()
+	if ctx.Err() != nil || limited && !time.Now().Before(limit) {
 		return fmt.Sprintf("no answer within %v", p.Limit)
 	}
 	return strings.Join(strings.Fields(p.d.Redact(err.Error())), " ")
