@@ -83,10 +83,10 @@ func (g *guide) underWay(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer s.close()
-	if s.db == nil || s.db.sqlite == nil {
+	if s.db == nil || s.db.whole == nil {
 		return "", nil
 	}
-	files, messages, err := s.db.sqlite.Waiting(ctx, time.Now().Add(-recent))
+	files, messages, err := s.db.whole.Waiting(ctx, time.Now().Add(-recent))
 	if err != nil {
 		return "", err
 	}

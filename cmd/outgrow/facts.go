@@ -121,8 +121,11 @@ func (s *session) rowFindings() []pipeline.Finding {
 		out = append(out, pipeline.Finding{Severity: pipeline.Note, Reason: "unfinished", Count: in.Unfinished, Text: plural(in.Unfinished, "chat message") + " not done"})
 	}
 	if s.src.live {
-		out = append(out, pipeline.Finding{Severity: pipeline.Warn, Reason: "live", Text: "Open WebUI is running on the source: what it writes from now on is not copied",
-			Fix: "stop it for the final run"})
+		f := pipeline.Finding{Severity: pipeline.Warn, Reason: "live", Text: "Open WebUI is running on the source: what it writes from now on is not copied", Fix: "stop it for the final run"}
+		if n := int64(s.src.sessions); n > 0 {
+			f.Text, f.Count = plural(n, "session")+" of other programs on the source database: what they write from now on is not copied", n
+		}
+		out = append(out, f)
 	}
 	for _, note := range in.Notes {
 		out = append(out, pipeline.Finding{Severity: pipeline.Note, Reason: "inspection", Text: note})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"outgrow/mappings/env"
 	"outgrow/mappings/files"
@@ -35,6 +36,8 @@ type database interface {
 	FileRows(ctx context.Context) iter.Seq2[inspect.FileRow, error]
 	Embedded(ctx context.Context) iter.Seq2[string, error]
 	Tokens(ctx context.Context) iter.Seq2[string, error]
+	// Waiting counts what Open WebUI has worked on since, and not finished.
+	Waiting(ctx context.Context, since time.Time) (files map[string]int64, messages int64, err error)
 	FileOwner(ctx context.Context, id string) (user, email, name string, ok bool, err error)
 }
 
@@ -118,7 +121,7 @@ func (r *relational) inspect(ctx context.Context, f *sourceFacts, stopped bool) 
 		if err != nil {
 			return err
 		}
-		f.rows, f.live, f.mode = in.Facts, in.Sessions > 0 && !stopped, "stopped"
+		f.rows, f.live, f.mode, f.sessions = in.Facts, in.Sessions > 0 && !stopped, "stopped", in.Sessions
 		for _, t := range in.Newest {
 			if t.After(f.wrote) {
 				f.wrote = t

@@ -17,6 +17,7 @@ import (
 type sourceFacts struct {
 	rows        inspect.Facts
 	live        bool      // somebody seems to write to it
+	sessions    int       // of other programs on its server
 	mode        string    // how it is read
 	wrote       time.Time // when it was last written to, as far as it tells
 	held        string    // what holds the rows, and how much

@@ -109,24 +109,29 @@ func Idents(names []string) string {
 	return strings.Join(q, ", ")
 }
 
-// Fingerprint identifies the database and schema without naming the host: the
-// system identifier where the role may read it, else the database's oid and
-// the oldest facts of its catalog.
+// Fingerprint identifies the database and schema without naming the host.
 func Fingerprint(ctx context.Context, pool *pgxpool.Pool) (string, error) {
+	database, err := Database(ctx, pool)
+	if err != nil {
+		return "", err
+	}
+	var schema string
+	err = pool.QueryRow(ctx, "SELECT coalesce(current_schema()::text, '')").Scan(&schema)
+	return database + schema, Classify("identifying the schema", err)
+}
+
+// Database gives what the fingerprints of all the database's schemas begin with:
+// the system identifier where the role may read it, else the database's oid and
+// the oldest facts of its catalog.
+func Database(ctx context.Context, pool *pgxpool.Pool) (s string, err error) {
 	const q = `SELECT 'pg:' || coalesce((SELECT system_identifier::text FROM pg_control_system()), '?')
-	 || ':' || (SELECT oid::text FROM pg_database WHERE datname = current_database()) || ':' || coalesce(current_schema(), '')`
-	const plain = `SELECT 'pg:?:' || (SELECT oid::text || ':' || datdba::text FROM pg_database WHERE datname = current_database())
-	 || ':' || coalesce(current_schema(), '')`
-	var s string
-	if err := pool.QueryRow(ctx, q).Scan(&s); err == nil {
-		return s, nil
-	} else if !HasCode(err, "42501") { // insufficient_privilege
-		return "", Classify("identifying the database", err)
+	 || ':' || (SELECT oid::text FROM pg_database WHERE datname = current_database()) || ':'`
+	const plain = `SELECT 'pg:?:' || (SELECT oid::text || ':' || datdba::text FROM pg_database WHERE datname = current_database()) || ':'`
+	err = pool.QueryRow(ctx, q).Scan(&s)
+	if HasCode(err, "42501") { // insufficient_privilege
+		err = pool.QueryRow(ctx, plain).Scan(&s)
 	}
-	if err := pool.QueryRow(ctx, plain).Scan(&s); err != nil {
-		return "", Classify("identifying the database", err)
-	}
-	return s, nil
+	return s, Classify("identifying the database", err)
 }
 
 // Pooler reports whether a transaction pooler (PgBouncer) stands between: the

@@ -12,6 +12,7 @@ import (
 	"hash/fnv"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -35,14 +36,41 @@ type Store struct {
 
 var _ pipeline.Journal = (*Store)(nil)
 
-// Open finds the lane's state without creating or locking anything. fallback is
-// the schema for "_outgrow_*" tables ("" for the first of the search path).
-func Open(ctx context.Context, pool *pgxpool.Pool, lane pipeline.Lane, fallback string) (*Store, error) {
-	prefix, _, err := Place(ctx, pool, "run", fallback)
+// Open finds the lane's state without creating or locking anything. schema is
+// the target's, where "_outgrow_*" tables would stand too ("" for the first of
+// the search path).
+func Open(ctx context.Context, pool *pgxpool.Pool, lane pipeline.Lane, schema string) (*Store, error) {
+	prefix, there, err := Place(ctx, pool, "run", schema)
 	if err != nil {
 		return nil, err
 	}
-	return &Store{pool: pool, lane: string(lane), prefix: prefix}, nil
+	s := &Store{pool: pool, lane: string(lane), prefix: prefix}
+	if there {
+		err = s.beside(ctx, schema)
+	}
+	return s, err
+}
+
+// beside gives the lane of a schema lines of its own where those of the lane
+// itself are of another schema of this database.
+func (s *Store) beside(ctx context.Context, schema string) error {
+	own := *s
+	own.lane += "@" + schema
+	run, err := own.Peek(ctx)
+	if err != nil {
+		return err
+	}
+	if run == nil {
+		if run, err = s.Peek(ctx); err != nil || run == nil {
+			return err
+		}
+		database, err := pg.Database(ctx, s.pool)
+		if err != nil || !strings.HasPrefix(run.Target, database) || run.Target == database+schema {
+			return err
+		}
+	}
+	s.lane = own.lane
+	return nil
 }
 
 // Place finds where outgrow's table of that name stands (there), or is to be

@@ -2,6 +2,7 @@ package pgstate_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -148,5 +149,59 @@ func TestAChangedSourceStaysChanged(t *testing.T) {
 			t.Fatalf("%d: %+v, %v", i, got, err)
 		}
 		_ = s.Close()
+	}
+}
+
+// What was moved into one schema of a database does not stand in the way of
+// another one, nor the other way round.
+func TestSchemasOfADatabase(t *testing.T) {
+	t.Parallel()
+	dsn := servers.PostgreSQL(t)
+	open := func(schema string) (*pgstate.Store, pipeline.Run) {
+		p := pool(t, dsn)
+		database, err := pg.Database(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := pgstate.Open(t.Context(), p, pipeline.Rows, schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		r := run
+		r.Target = database + schema
+		return s, r
+	}
+	for _, schema := range []string{"public", "app", "b"} {
+		s, r := open(schema)
+		if got, err := s.Begin(t.Context(), r); err != nil || !got.Fresh {
+			t.Fatal(schema, got, err)
+		}
+		if err := s.Mark(t.Context(), "complete", schema); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, _ := open("public")
+	if err := first.Drop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for schema, want := range map[string]string{"public": "", "app": "app", "b": "b"} {
+		s, r := open(schema)
+		got, err := s.Peek(t.Context())
+		if err != nil || (got != nil) != (want != "") || (got != nil && got.Target != r.Target) {
+			t.Errorf("%s: %+v, %v", schema, got, err)
+		}
+		if marks, err := s.Marked(t.Context()); err != nil || marks["complete"] != want {
+			t.Errorf("%s: %v, %v", schema, marks, err)
+		}
+	}
+	// Another database's state is nobody's here.
+	s, r := open("app")
+	r.Target = "pg:1:2:app"
+	if _, err := s.Begin(t.Context(), r); !errors.Is(err, pipeline.ErrOtherPair) {
+		t.Error(err)
 	}
 }

@@ -75,11 +75,11 @@ func (s *Source) server(ctx context.Context) (found []pipeline.Finding, err erro
 		add(pipeline.Refuse, "pooler", "give the database's own address in OUTGROW_FROM_DATABASE_URL; the application may keep the pooler's",
 			"a connection pooler stands in front of the source database and shares sessions")
 	}
-	var n, sessions int
+	var n int
 	var encoding string
 	var standby bool
-	if err := s.pool.QueryRow(ctx, "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), pg_is_in_recovery(), "+pg.OtherSessions).
-		Scan(&n, &encoding, &standby, &sessions); err != nil {
+	if err := s.pool.QueryRow(ctx, "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), pg_is_in_recovery()").
+		Scan(&n, &encoding, &standby); err != nil {
 		return nil, err
 	}
 	if n < pg.MinVersion {
@@ -90,9 +90,6 @@ func (s *Source) server(ctx context.Context) (found []pipeline.Finding, err erro
 	}
 	if standby {
 		add(pipeline.Warn, "replica", "name the primary, or set hot_standby_feedback on the replica", "the source is a replica: it may cancel long reads, and what the primary wrote last may not be there yet")
-	}
-	if sessions > 0 {
-		add(pipeline.Note, "live", "stop Open WebUI for the final run", "%d sessions of other programs are connected to the source database: what they write from now on is not copied", sessions)
 	}
 	return found, nil
 }

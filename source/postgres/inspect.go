@@ -68,20 +68,45 @@ func (s *Source) times(ctx context.Context, q pg.Querier, in *Inspection) error 
 // processed; while it is there, the server has taken every file.data apart.
 const pendingIndex = "file_pending_knowledge_idx"
 
-func (s *Source) statuses(ctx context.Context, q pg.Querier, in *Inspection) error {
-	if s.has("file", "data") {
+func (s *Source) statuses(ctx context.Context, q pg.Querier, in *Inspection) (err error) {
+	in.Unprocessed, in.Unfinished, err = s.unfinished(ctx, q, 0)
+	return err
+}
+
+// Waiting counts what Open WebUI is still working on: files by status (pending,
+// processing) and chat messages that are not done, all changed since the given
+// time. Older ones were left behind and will not be finished.
+func (s *Source) Waiting(ctx context.Context, since time.Time) (files map[string]int64, messages int64, err error) {
+	err = s.view(ctx, func(q pg.Querier) (err error) {
+		files, messages, err = s.unfinished(ctx, q, since.Unix())
+		return err
+	})
+	return files, messages, pg.Classify("looking for what is under way", err)
+}
+
+// unfinished counts files by status and messages that are not done. With since
+// only those of which it is known that they were changed at that time or later.
+func (s *Source) unfinished(ctx context.Context, q pg.Querier, since int64) (files map[string]int64, messages int64, err error) {
+	files = map[string]int64{}
+	clause := func(table string) (string, bool) {
+		if since == 0 {
+			return "", true
+		}
+		return fmt.Sprintf(" AND updated_at >= %d", since), s.has(table, "updated_at")
+	}
+	if recent, known := clause("file"); known && s.has("file", "data") {
 		var indexed bool
 		if err := q.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND indisvalid)", s.t(pendingIndex)).Scan(&indexed); err != nil {
-			return err
+			return nil, 0, err
 		}
 		// Most files hold a long text: fetch only those that can match.
 		sql := `SELECT data::text FROM ` + s.t("file") + ` WHERE data::text ~ '"status"\s*:\s*"(pending|processing)"'`
 		if indexed {
 			sql = `SELECT data::text FROM ` + s.t("file") + ` WHERE data->>'status' IN ('pending', 'processing')`
 		}
-		rows, err := q.Query(ctx, sql)
+		rows, err := q.Query(ctx, sql+recent)
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
 		defer rows.Close()
 		for rows.Next() {
@@ -90,17 +115,17 @@ func (s *Source) statuses(ctx context.Context, q pg.Querier, in *Inspection) err
 				continue
 			}
 			if is, ok := data.Status.(string); ok && (is == "pending" || is == "processing") {
-				in.Unprocessed[is]++
+				files[is]++
 			}
 		}
 		if err := rows.Err(); err != nil {
-			return err
+			return nil, 0, err
 		}
 	}
-	if s.has("chat_message", "done") {
-		return q.QueryRow(ctx, "SELECT count(*) FROM "+s.t("chat_message")+" WHERE NOT done::text::boolean").Scan(&in.Unfinished)
+	if recent, known := clause("chat_message"); known && s.has("chat_message", "done") {
+		err = q.QueryRow(ctx, "SELECT count(*) FROM "+s.t("chat_message")+" WHERE NOT done::text::boolean"+recent).Scan(&messages)
 	}
-	return nil
+	return files, messages, err
 }
 
 // orphans looks behind foreign keys that Open WebUI's schema has and this
