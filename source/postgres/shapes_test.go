@@ -191,10 +191,13 @@ func TestCheck(t *testing.T) {
 	for _, f := range found {
 		got = append(got, fmt.Sprint(f.Severity, " ", f.Reason, " ", f.Unit, " ", f.Count))
 	}
-	want := []string{"note live  0", "refuse rights rows/memory 0", "note extra-table rows/theirs 0", "note extra-table rows/_alembic_tmp_chat 0",
+	want := []string{"refuse rights rows/memory 0", "note extra-table rows/theirs 0", "note extra-table rows/_alembic_tmp_chat 0",
 		"warn extra-column rows/chat 10", "warn extra-column rows/chat 10", "warn extra-column rows/chat 10", "warn extra-column rows/chat 10", "warn extra-table rows/hers 1"}
 	if !slices.Equal(got, want) {
 		t.Errorf("\n got %q\nwant %q", got, want)
+	}
+	if in, err := s.Inspect(t.Context()); err != nil || in.Sessions != 2 {
+		t.Errorf("%d sessions of others, %v", in.Sessions, err)
 	}
 }
 
