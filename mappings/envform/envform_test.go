@@ -271,9 +271,8 @@ func TestStart(t *testing.T) {
 	if err != nil || len(d.Warnings) > 0 {
 		t.Fatalf("%v, %v", err, d.Warnings)
 	}
-	all, _ := doctor.Run(doctor.Facts{Deployment: d, Replicas: 2, Primary: true})
 	var ids []string
-	for _, x := range all {
+	for _, x := range doctor.Run(doctor.Facts{Deployment: d, Replicas: 2, Primary: true}).Findings {
 		if x.Severity == doctor.Must {
 			ids = append(ids, x.ID)
 		}
