@@ -63,6 +63,10 @@ func (p *planning) run(ctx context.Context) error {
 		return err
 	}
 	findings = append(findings, unfinished...)
+	beside, err := p.dependencies(ctx)
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(p.state, 0o700); err != nil {
 		return pipeline.Environment("making the state folder", err, "name a writable folder with --state")
 	}
@@ -81,10 +85,14 @@ func (p *planning) run(ctx context.Context) error {
 	sortFindings(findings)
 	refused, waiting := judge(findings, p.consent)
 	p.waiting = waiting
+	requirements, err := p.keepRequirements(beside)
+	if err != nil {
+		return err
+	}
 	report, err := updateReport(p.state, func(r *report) {
 		r.From, r.To = p.describe()
 		r.Plan = &planReport{At: p.began.UTC(), Seconds: time.Since(p.began).Seconds(), Estimate: p.estimate().Seconds(), Refused: refused,
-			Units: unitReports(p.meter), Findings: findings, Problems: tallies(p.tally), Changes: tallies(p.changes), FileSystems: p.systems}
+			Units: unitReports(p.meter), Findings: findings, Problems: tallies(p.tally), Changes: tallies(p.changes), FileSystems: p.systems, Dependencies: beside}
 	})
 	if err != nil {
 		return err
@@ -102,10 +110,10 @@ func (p *planning) run(ctx context.Context) error {
 			emit(p.out, event{Event: "finding", Detail: f})
 		}
 		emit(p.out, event{Event: "plan", Exit: code, Detail: map[string]any{"refused": refused, "waiting": waiting, "report": report, "problems": path, "units": unitReports(p.meter),
-			"database_bytes": database, "vector_store_bytes": vectors, "folder_bytes": folder}})
+			"database_bytes": database, "vector_store_bytes": vectors, "folder_bytes": folder, "dependencies": beside, "requirements": requirements}})
 		return judged(code)
 	}
-	p.print(findings, refused, waiting, path, report)
+	p.print(findings, refused, waiting, path, report, func() { p.sayDependencies(beside, requirements) })
 	return judged(code)
 }
 
@@ -257,7 +265,7 @@ func (p *planning) needsText() string {
 	return strings.Join(parts, " and ")
 }
 
-func (p *planning) print(findings []pipeline.Finding, refused bool, waiting []string, problems, report string) {
+func (p *planning) print(findings []pipeline.Finding, refused bool, waiting []string, problems, report string, beside func()) {
 	p.screen("plan", "", false, nil)
 	p.say("")
 	p.say("%-44s %12s %10s %10s", "unit", "records", "bytes", "largest")
@@ -280,6 +288,7 @@ func (p *planning) print(findings []pipeline.Finding, refused bool, waiting []st
 	for _, r := range p.shown {
 		p.say("        %s %s %s: %s", r.Unit, printable(r.Key), r.Column, indent(p.clean(r.Detail)))
 	}
+	beside()
 	p.say("")
 	if refused {
 		p.say("plan: refused, nothing was written. Mend what is marked \"refuse\" and plan again.")

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"time"
 
+	"outgrow/mappings/dependencies"
 	"outgrow/mappings/env"
 	"outgrow/mappings/files"
 	"outgrow/mappings/inspect"
@@ -39,6 +40,9 @@ type database interface {
 	// Waiting counts what Open WebUI has worked on since, and not finished.
 	Waiting(ctx context.Context, since time.Time) (files map[string]int64, messages int64, err error)
 	FileOwner(ctx context.Context, id string) (user, email, name string, ok bool, err error)
+	// Settings and Plugins are what dependencies are found in.
+	Settings(ctx context.Context) ([]dependencies.Setting, error)
+	Plugins(ctx context.Context) ([]dependencies.Plugin, error)
 }
 
 var (

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"outgrow/mappings/dependencies"
 	"outgrow/pipeline"
 )
 
@@ -51,6 +52,9 @@ type planReport struct {
 	Changes  []pipeline.Tally   `json:"changes"`
 
 	FileSystems fileSystems `json:"file_systems"`
+
+	// Dependencies are what the deployment leans on and no lane moves.
+	Dependencies dependencies.Report `json:"dependencies"`
 }
 
 type migrateReport struct {
