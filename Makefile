@@ -63,5 +63,6 @@ demo: build ## plan, migrate and verify a real data folder (uses DATABASE_URL, e
 servers: ## start a PostgreSQL with pgvector and say how to start the other real servers
 	testdata/servers/servers.sh
 
-schemas: ## make mappings/schema again with the real Open WebUI
+schemas: ## make mappings/schema and mappings/shadow/keys.tsv again with the real Open WebUI
+	mappings/shadow/generate.sh
 	mappings/schema/generate.sh

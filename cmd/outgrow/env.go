@@ -48,12 +48,25 @@ type envWriteCmd struct {
 	Name        string `help:"The service, workload or release." default:"open-webui" placeholder:"NAME"`
 	Claim       string `help:"The PersistentVolumeClaim with DATA_DIR (default: --name)." placeholder:"NAME"`
 	Image       string `help:"Image with its tag (default: Open WebUI's own, of the source's release)." placeholder:"IMAGE"`
+	JSON        bool   `help:"One JSON line on standard output: what was written, and everything that is told of it."`
+}
+
+// written is what is told, as JSON.
+type written struct {
+	Format string `json:"format"`
+	// File is where it was written to, Text what was written where there is none.
+	File       string       `json:"file,omitempty"`
+	Text       string       `json:"text,omitempty"`
+	References []string     `json:"references"`
+	Shadowed   []shadow.Row `json:"shadowed"` // variables that a config row wins over
+	Notes      []string     `json:"notes"`
 }
 
 // openWebUI is the image whose tag is the release.
 const openWebUI = "ghcr.io/open-webui/open-webui:"
 
 func (c *envWriteCmd) Run(a *app) error {
+	a.json = c.JSON
 	if c.Replicas < 1 {
 		return pipeline.Usage("reading the options", errors.New("there is at least one instance"), "correct --replicas")
 	}
@@ -79,22 +92,40 @@ func (c *envWriteCmd) Run(a *app) error {
 	if err != nil {
 		return pipeline.Usage("writing the variables", err, "correct it in "+c.To)
 	}
-	if err := a.put(c.Out, r.Text, c.Force); err != nil {
+	out := written{Format: c.Format, References: r.Secrets, Shadowed: shadow.Rows(src.configKeys, o.Vars), Notes: append(notes, r.Notes...)}
+	if c.Out == "-" && c.JSON {
+		out.Text = r.Text
+	} else if err := a.put(c.Out, r.Text, c.Force); err != nil {
 		return err
 	}
-	if len(r.Secrets) > 0 {
-		notes = append(notes, "references, not values: "+strings.Join(r.Secrets, ", "))
+	for i, n := range out.Notes {
+		out.Notes[i] = a.clean(n)
 	}
-	for _, row := range shadow.Rows(src.configKeys, o.Vars) {
-		notes = append(notes, fmt.Sprintf("%s is passed over: the source's config row %s wins after the move. Change it in Open WebUI's settings", row.Variable, row.Key))
+	if c.JSON {
+		if c.Out != "-" {
+			out.File = c.Out
+		}
+		emit(a.out, event{Event: "env", Detail: out})
+		return nil
 	}
-	if !c.WithSecrets && c.Out != "-" && len(r.Secrets) == 0 {
+	a.tellWritten(out, c.WithSecrets || c.Out == "-")
+	return nil
+}
+
+// tellWritten tells on standard error: standard output may be what was written.
+func (a *app) tellWritten(out written, secrets bool) {
+	notes := out.Notes
+	if len(out.References) > 0 {
+		notes = append(notes, "references, not values: "+strings.Join(out.References, ", "))
+	} else if !secrets {
 		notes = append(notes, "it holds no secret")
 	}
-	for _, n := range append(notes, r.Notes...) {
-		_, _ = fmt.Fprintf(a.err, "note    %s\n", a.clean(n))
+	for _, row := range out.Shadowed {
+		notes = append(notes, fmt.Sprintf("%s is passed over: the source's config row %s wins after the move. Change it in Open WebUI's settings", row.Variable, row.Key))
 	}
-	return nil
+	for _, n := range notes {
+		_, _ = fmt.Fprintf(a.err, "note    %s\n", n)
+	}
 }
 
 // put writes to a file, or to standard output for "-".

@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"outgrow/mappings/shadow"
 )
 
 // envOn runs env on an env file of these lines.
@@ -65,6 +69,35 @@ func TestEnvKnowsTheSource(t *testing.T) {
 	}
 	if _, _, notes := envOn(t, scaledLines, "--from", oldSide(t, "")); !strings.Contains(notes, "WEBUI_SECRET_KEY is not set") {
 		t.Errorf("no key: %s", notes)
+	}
+}
+
+func TestEnvAsJSON(t *testing.T) {
+	t.Parallel()
+	from := oldSide(t, "the-old-key", "auth.jwt_expiry")
+	type line struct {
+		Event  string
+		Detail written
+	}
+	read := func(args ...string) (got line) {
+		t.Helper()
+		code, out, notes := envOn(t, scaledLines, append([]string{"--from", from, "--json"}, args...)...)
+		if err := json.Unmarshal([]byte(out), &got); code != 0 || err != nil || notes != "" || got.Event != "env" || len(got.Detail.Notes) == 0 ||
+			!slices.Equal(got.Detail.Shadowed, []shadow.Row{{Key: "auth.jwt_expiry", Variable: "JWT_EXPIRES_IN"}}) {
+			t.Errorf("%v: exit %d, %v: %s%s", args, code, err, out, notes)
+		}
+		return got
+	}
+	got := read()
+	if want := []string{"DATABASE_URL", "OAUTH_CLIENT_ID", "RAG_TOP_K", "WEBUI_SECRET_KEY"}; !slices.Equal(got.Detail.References, want) || !strings.Contains(got.Detail.Text, "VECTOR_DB=pgvector\n") || strings.Contains(got.Detail.Text, "s3cretpw") {
+		t.Errorf("%+v", got)
+	}
+	file := filepath.Join(t.TempDir(), "x.env")
+	if got = read("--out", file, "--with-secrets"); got.Detail.File != file || got.Detail.Text != "" || len(got.Detail.References) != 0 {
+		t.Errorf("%+v", got)
+	}
+	if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), "s3cretpw") {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 

@@ -127,7 +127,7 @@ func (w *writer) dotenv() {
 		}
 	}
 	if len(unequal) > 0 {
-		w.note("docker --env-file reads these otherwise than Open WebUI does, as it knows no quotes: %s. Mount the file as /app/backend/.env, or use another form", strings.Join(unequal, ", "))
+		w.note("docker --env-file reads these otherwise than Open WebUI does, as it knows no quotes: %s. Mount the file as /app/.env, where Open WebUI itself reads it, or use another form", strings.Join(unequal, ", "))
 	}
 	w.result.Text = b.String()
 }
