@@ -25,6 +25,12 @@ const (
 	// is waited for.
 	copyAttempts = 8
 	copyWait     = 50 * time.Millisecond
+	// lockAfter attempts the database is copied under SQLite's shared lock, if that takes no longer than lockLongest:
+	// a commit of Open WebUI waits for it.
+	lockAfter   = 3
+	lockLongest = time.Second
+	// lockWait is how long the lock is waited for. It holds nobody up.
+	lockWait = 2 * time.Second
 	// copyMargin is what a private copy may grow by while its journal is
 	// rolled back.
 	copyMargin = 16 << 20
@@ -54,6 +60,10 @@ func stateOfDBFile(path string) (dbFile, error) {
 		return dbFile{}, err
 	}
 	defer f.Close()
+	return stateOfOpen(f)
+}
+
+func stateOfOpen(f *os.File) (dbFile, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return dbFile{}, err
@@ -83,8 +93,11 @@ func stateOfDB(dir string) (s dbState, err error) {
 // quiet reports whether the database can be read as it lies: rollback mode and
 // no journal, so that no byte of it stands anywhere else.
 func (s dbState) quiet() bool {
-	return s[1].size < 0 && s[2].size < 0 && s[0].head[18] == 1 && s[0].head[19] == 1
+	return s[1].size < 0 && s[2].size < 0 && s[0].rollback()
 }
+
+// rollback reports whether the database is one with a rollback journal, which is what Chroma makes.
+func (f dbFile) rollback() bool { return f.head[18] == 1 && f.head[19] == 1 }
 
 // copyDB copies the database and its journals to a folder while nothing of them
 // changes. It returns the state of what was copied.
@@ -95,6 +108,7 @@ func copyDB(ctx context.Context, from, to string) (dbState, error) {
 		if err != nil {
 			return before, pipeline.Environment("reading the Chroma store", err, "make the folder readable")
 		}
+		began := time.Now()
 		if err := copyOnce(ctx, from, to, before); err == nil {
 			after, err := stateOfDB(from)
 			if err != nil || after == before {
@@ -102,6 +116,11 @@ func copyDB(ctx context.Context, from, to string) (dbState, error) {
 			}
 		} else if !errors.Is(err, fs.ErrNotExist) { // a journal may vanish while it is copied
 			return before, err
+		}
+		if attempt >= lockAfter && before[0].rollback() && time.Since(began) < lockLongest {
+			if state, err := copyLocked(ctx, from, to); err == nil || ctx.Err() != nil {
+				return state, err
+			}
 		}
 		if attempt == copyAttempts {
 			return before, pipeline.Transient(&pipeline.Error{
@@ -116,15 +135,68 @@ func copyDB(ctx context.Context, from, to string) (dbState, error) {
 	}
 }
 
+// copyLocked copies the database under SQLite's shared lock: nothing writes to the file then, and a journal belongs to a
+// transaction that has not begun to. It fails when the lock cannot be had, after a crash of a writer for example, and
+// when the copy takes longer than lockLongest.
+func copyLocked(ctx context.Context, from, to string) (state dbState, err error) {
+	// The file is closed last: with it the process gives up its locks on it.
+	in, err := os.Open(filepath.Join(from, fileSQLite))
+	if err != nil {
+		return state, err
+	}
+	defer in.Close()
+	db, err := sql.Open("sqlite", dsn(from, fmt.Sprintf("mode=ro&_pragma=busy_timeout(%d)", lockWait.Milliseconds())))
+	if err != nil {
+		return state, err
+	}
+	defer db.Close()
+	if err := clearCopy(to); err != nil {
+		return state, err
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return state, err
+	}
+	defer func() { err = errors.Join(err, tx.Rollback()) }()
+	var n int64
+	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&n); err != nil {
+		return state, err
+	}
+	limited, cancel := context.WithTimeout(ctx, lockLongest)
+	defer cancel()
+	before, err := stateOfOpen(in)
+	if err != nil {
+		return state, err
+	}
+	if err := copyOpen(limited, in, filepath.Join(to, fileSQLite)); err != nil {
+		return state, err
+	}
+	// Whoever else closed the file in this process took the lock away.
+	state[0], err = stateOfOpen(in)
+	if err == nil && state[0] != before {
+		err = errMoved
+	}
+	state[1].size, state[2].size = -1, -1
+	return state, err
+}
+
+// clearCopy removes what an attempt left.
+func clearCopy(to string) error {
+	for _, suffix := range suffixes {
+		if err := os.Remove(filepath.Join(to, fileSQLite+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 func copyOnce(ctx context.Context, from, to string, state dbState) error {
 	need := int64(copyMargin)
 	for _, s := range state {
 		need += max(0, s.size)
 	}
-	for _, suffix := range suffixes {
-		if err := os.Remove(filepath.Join(to, fileSQLite+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	if err := clearCopy(to); err != nil {
+		return err
 	}
 	if free, ok := freeSpace(to); ok && free < need {
 		return pipeline.Environment("copying the Chroma database",
@@ -143,7 +215,7 @@ func copyOnce(ctx context.Context, from, to string, state dbState) error {
 	return nil
 }
 
-func copyFile(ctx context.Context, from, to string) (err error) {
+func copyFile(ctx context.Context, from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
@@ -152,6 +224,10 @@ func copyFile(ctx context.Context, from, to string) (err error) {
 		return err
 	}
 	defer in.Close()
+	return copyOpen(ctx, in, to)
+}
+
+func copyOpen(ctx context.Context, in io.Reader, to string) (err error) {
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return pipeline.Environment("copying the Chroma database", err, "")

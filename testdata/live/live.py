@@ -189,7 +189,7 @@ class Seed:
                                      " OR knowledge_id NOT IN (SELECT id FROM knowledge)").fetchone()
         db.close()
         report = json.loads((self.env_file.with_suffix(".outgrow") / "report.json").read_text())
-        refused = {(q["unit"], q["reason"]): q["count"] for q in report["sync"].get("quarantine", [])}
+        refused = {(q["unit"], q["reason"]): q["count"] for q in report["sync"].get("quarantine") or []}
         if refused != ({("rows/knowledge_file", "orphan"): self.orphans} if self.orphans else {}):
             raise Failed(f"{self.orphans} rows of knowledge_file have no parent, in the quarantine are {refused}")
 
