@@ -36,6 +36,8 @@ type objectStore struct {
 	unfinished func(tb testing.TB, bucket string) []string
 	// large is how large a file it takes in good time, in MiB.
 	large int64
+	// part is the most that is sent in one request for a file of up to 1 GiB.
+	part int64
 }
 
 // eachStore runs a test on every object store, at the same time: most of it is
@@ -58,7 +60,7 @@ func gcsStore(tb testing.TB) objectStore {
 	tb.Helper()
 	s := servers.GCS(tb)
 	return objectStore{
-		endpoint: s.Endpoint, bucket: s.Bucket, large: 64,
+		endpoint: s.Endpoint, bucket: s.Bucket, large: 136, part: 64 << 20,
 		vars: func(endpoint, bucket string) map[string]string {
 			return map[string]string{"STORAGE_PROVIDER": env.GCS, "GCS_BUCKET_NAME": bucket, "STORAGE_EMULATOR_HOST": endpoint}
 		},
@@ -69,7 +71,7 @@ func azureStore(tb testing.TB) objectStore {
 	tb.Helper()
 	s := servers.Azure(tb)
 	return objectStore{
-		endpoint: s.Endpoint, bucket: s.Container, large: 128,
+		endpoint: s.Endpoint, bucket: s.Container, large: 128, part: 16 << 20,
 		vars: func(endpoint, bucket string) map[string]string {
 			return map[string]string{"STORAGE_PROVIDER": env.Azure, "AZURE_STORAGE_ENDPOINT": endpoint, "AZURE_STORAGE_CONTAINER_NAME": bucket, "AZURE_STORAGE_KEY": s.Key}
 		},
@@ -104,7 +106,7 @@ func s3Store(tb testing.TB) objectStore {
 	tb.Helper()
 	s := servers.S3(tb)
 	return objectStore{
-		endpoint: s.Endpoint, bucket: s.NewBucket, large: 128,
+		endpoint: s.Endpoint, bucket: s.NewBucket, large: 128, part: 16 << 20,
 		vars: func(endpoint, bucket string) map[string]string {
 			return map[string]string{"STORAGE_PROVIDER": env.S3, "S3_ENDPOINT_URL": endpoint, "S3_REGION_NAME": "us-east-1", "S3_ACCESS_KEY_ID": s.AccessKey,
 				"S3_SECRET_ACCESS_KEY": s.SecretKey, "S3_BUCKET_NAME": bucket, "S3_KEY_PREFIX": "pre"}

@@ -125,3 +125,16 @@ type Parts interface {
 	// Abort gives the parts up.
 	Abort(ctx context.Context) error
 }
+
+// Streamer is Parts that take a content from where it can be read at any place
+// and again (a file), so that nothing of it is held in memory and a request may
+// be larger than a part.
+type Streamer interface {
+	Parts
+	// Span is how much is sent in one request.
+	Span() int64
+	// Stream stores the bytes between two offsets, at most Span of them. They come
+	// in order, from the first on; those that an earlier run has stored are not
+	// sent again. When it fails nothing is lost of what the store has got.
+	Stream(ctx context.Context, content io.ReaderAt, from, to int64) error
+}

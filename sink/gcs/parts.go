@@ -1,13 +1,14 @@
 package gcs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"net/http"
-	"slices"
 	"sync"
 
 	"outgrow/mappings/gcs"
@@ -40,11 +41,14 @@ type mark struct {
 	CRC32C uint32 `json:"crc32c"`
 }
 
-func (m mark) after(body []byte) mark {
-	return mark{m.Bytes + int64(len(body)), crc32.Update(m.CRC32C, crc32.MakeTable(crc32.Castagnoli), body)}
+// Write moves the mark on. It never fails.
+func (m *mark) Write(body []byte) (int, error) {
+	m.Bytes += int64(len(body))
+	m.CRC32C = crc32.Update(m.CRC32C, crc32.MakeTable(crc32.Castagnoli), body)
+	return len(body), nil
 }
 
-var _ objects.Parts = (*parts)(nil)
+var _ objects.Streamer = (*parts)(nil)
 
 var (
 	errParts = errors.New("the parts are not those of the object")
@@ -89,21 +93,40 @@ func (p *parts) Parallel() bool { return false }
 
 // Put sends what the server has not got of a part.
 func (p *parts) Put(ctx context.Context, n int, body []byte, _ uint32) error {
+	start := int64(n) * p.part
+	return p.Stream(ctx, part{bytes.NewReader(body), start}, start, start+int64(len(body)))
+}
+
+// part is what lies from an offset on.
+type part struct {
+	body  *bytes.Reader
+	start int64
+}
+
+func (p part) ReadAt(b []byte, at int64) (int, error) { return p.body.ReadAt(b, at-p.start) }
+
+// Span is how much is streamed in one request.
+func (p *parts) Span() int64 { return p.u.span }
+
+// Stream sends what the server has not got of the bytes between two offsets.
+func (p *parts) Stream(ctx context.Context, content io.ReaderAt, from, to int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	start := int64(n) * p.part
-	if start+int64(len(body)) == p.up.Bytes {
-		p.tail = slices.Clone(body[p.edge-start:])
-		body = body[:p.edge-start]
+	if to == p.up.Bytes {
+		tail := make([]byte, to-p.edge)
+		if _, err := io.ReadFull(io.NewSectionReader(content, p.edge, to-p.edge), tail); err != nil {
+			return &pipeline.Error{Op: p.op(), Err: err}
+		}
+		p.tail, to = tail, p.edge
 	}
 	if err := p.resume(ctx); err != nil {
 		return err
 	}
-	for end := start + int64(len(body)); p.at.Bytes < end; {
-		if p.at.Bytes < start {
+	for p.at.Bytes < to {
+		if p.at.Bytes < from {
 			return p.lose(p.op(), fmt.Errorf("the server has only %d bytes: %w", p.at.Bytes, errParts))
 		}
-		if err := p.send(ctx, body[p.at.Bytes-start:]); err != nil {
+		if err := p.send(ctx, io.NewSectionReader(content, p.at.Bytes, to-p.at.Bytes)); err != nil {
 			return err
 		}
 	}
@@ -114,8 +137,15 @@ func (p *parts) op() string { return fmt.Sprintf("storing %s from byte %d on", p
 
 // send sends the next bytes, of which the server may take only some. They are
 // not the last ones.
-func (p *parts) send(ctx context.Context, body []byte) error {
-	p.next, p.sure = p.at.after(body), false
+func (p *parts) send(ctx context.Context, body *io.SectionReader) error {
+	next := mark{Bytes: p.at.Bytes + body.Size()}
+	if p.u.emulated() {
+		next = p.at
+		if _, err := io.Copy(&next, io.NewSectionReader(body, 0, body.Size())); err != nil {
+			return &pipeline.Error{Op: p.op(), Err: err}
+		}
+	}
+	p.next, p.sure = next, false
 	if p.u.emulated() {
 		if err := p.remember(); err != nil {
 			return err
@@ -189,11 +219,12 @@ func (p *parts) Complete(ctx context.Context, sums objects.Sums) error {
 	}
 	for {
 		rest := p.tail[p.at.Bytes-p.edge:]
-		p.next, p.sure = p.at.after(rest), false
+		p.next, p.sure = p.at, false
+		_, _ = p.next.Write(rest)
 		if p.u.emulated() && objects.FormatCRC32C(p.next.CRC32C) != sums.CRC32C {
 			return p.damaged()
 		}
-		got, err := p.s.send(ctx, p.at.Bytes, rest)
+		got, err := p.s.send(ctx, p.at.Bytes, io.NewSectionReader(bytes.NewReader(rest), 0, int64(len(rest))))
 		switch {
 		case gcs.Status(err) == http.StatusPreconditionFailed, gcs.Status(err) == http.StatusBadRequest:
 			p.forget()

@@ -184,6 +184,69 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// A file is streamed, several parts in a request, and goes on where a killed run
+// has left it, whichever way that had sent it.
+func TestStream(t *testing.T) {
+	body := random(7*partBytes + 12345)
+	up := uploadOf("large.bin", body)
+	stream := func(t *testing.T, p objects.Parts, upTo int64) error {
+		s := p.(objects.Streamer)
+		for from := int64(0); from < upTo; from += s.Span() {
+			if err := s.Stream(t.Context(), bytes.NewReader(body), from, min(from+s.Span(), up.Bytes)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for name, before := range map[string]func(*testing.T, objects.Parts) error{
+		"nothing":      func(*testing.T, objects.Parts) error { return nil },
+		"from memory":  func(t *testing.T, p objects.Parts) error { return send(t.Context(), p, body, 3) },
+		"streamed":     func(t *testing.T, p objects.Parts) error { return stream(t, p, 3*partBytes) },
+		"but the last": func(t *testing.T, p objects.Parts) error { return stream(t, p, up.Bytes) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, proxy := through(t, config(t, servers.GCS(t)))
+			state := t.TempDir()
+			open := func() objects.Parts {
+				u := small(t, cfg, state)
+				u.span = 2 * partBytes
+				return begin(t, u, up)
+			}
+			if err := before(t, open()); err != nil {
+				t.Fatal(err)
+			}
+			stored := proxy.Stored()
+			proxy.Count(servers.Large(1))
+			proxy.Set(&servers.Fault{Do: servers.CutRequest, Match: servers.Large(2 * partBytes)})
+			p := open()
+			err := stream(t, p, up.Bytes)
+			if err != nil && !pipeline.IsRetryable(err) {
+				t.Fatal(err)
+			}
+			cut := int64(partBytes * proxy.Met())
+			if err != nil {
+				err = stream(t, p, up.Bytes)
+			}
+			if err == nil {
+				err = p.Complete(t.Context(), up.Sums)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want, got := up.Bytes-stored+cut, proxy.Sent(); got > want+100_000 || got < want-1000 { // what was on its way is lost
+				t.Errorf("%d bytes were sent, %d were missing", got, want)
+			}
+			u := small(t, cfg, state)
+			if !bytes.Equal(content(t, u, up.Key), body) {
+				t.Error("another content")
+			}
+			if n := remembers(t, state); n != 0 {
+				t.Errorf("%d files", n)
+			}
+		})
+	}
+}
+
 // What goes wrong in one run: the same part is tried again.
 func TestFaults(t *testing.T) {
 	body := random(4*partBytes + 5)

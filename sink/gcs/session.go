@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -80,8 +81,8 @@ func (u *Uploader) resumed(id string) string {
 func (u *Uploader) emulated() bool { return u.b.Config().Emulator != "" }
 
 // send sends the bytes from an offset on. Errors are the client's own.
-func (s *session) send(ctx context.Context, from int64, body []byte) (progress, error) {
-	return s.put(ctx, fmt.Sprintf("bytes %d-%d/%d", from, from+int64(len(body))-1, s.bytes), body)
+func (s *session) send(ctx context.Context, from int64, body *io.SectionReader) (progress, error) {
+	return s.put(ctx, fmt.Sprintf("bytes %d-%d/%d", from, from+body.Size()-1, s.bytes), body)
 }
 
 // status asks how far the upload has got.
@@ -94,10 +95,16 @@ func (s *session) status(ctx context.Context) (progress, error) {
 	return s.put(ctx, fmt.Sprintf("bytes */%d", s.bytes), nil)
 }
 
-func (s *session) put(ctx context.Context, contentRange string, body []byte) (progress, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, s.uri, bytes.NewReader(body))
+// put sends a request about the upload; body nil is none.
+func (s *session) put(ctx context.Context, contentRange string, body *io.SectionReader) (progress, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, s.uri, nil)
 	if err != nil {
 		return progress{}, errAnswer // that URI is not told
+	}
+	if body != nil && body.Size() > 0 {
+		again := func() (io.ReadCloser, error) { return io.NopCloser(io.NewSectionReader(body, 0, body.Size())), nil }
+		req.Body, _ = again()
+		req.GetBody, req.ContentLength = again, body.Size()
 	}
 	req.Header.Set("Content-Range", contentRange)
 	made := &gcs.Object{}

@@ -20,6 +20,10 @@ import (
 
 const (
 	leastPart = 16 << 20
+	// span is how much of a file is streamed in one request. The more the fewer
+	// round trips: the service keeps what has arrived of one that breaks off, an
+	// emulator nothing.
+	span = 64 << 20
 	// quantum divides the size of every part but the last. Source: Cloud
 	// Storage, "Resumable uploads", chunk size.
 	quantum = 256 << 10
@@ -30,6 +34,7 @@ type Uploader struct {
 	b     *gcs.Bucket
 	state state
 	part  int64 // tests: the size of a part
+	span  int64 // and of what is streamed
 }
 
 var (
@@ -44,7 +49,7 @@ func NewUploader(b *gcs.Bucket, folder string) (*Uploader, error) {
 	if err := s.open(); err != nil {
 		return nil, err
 	}
-	return &Uploader{b: b, state: s, part: leastPart}, nil
+	return &Uploader{b: b, state: s, part: leastPart, span: span}, nil
 }
 
 // PartSize is the same for all objects: GCS does not limit the number of parts.

@@ -36,12 +36,16 @@ func TestConformance(t *testing.T) {
 	stores := map[string]func(*objectstest.Memory){
 		"plain":      func(*objectstest.Memory) {},
 		"sequential": func(m *objectstest.Memory) { m.Sequential, m.NeedCRC32C, m.VerifyBy = true, true, store.CRC32C },
+		"streamed":   func(m *objectstest.Memory) { m.Sequential, m.Span, m.NeedCRC32C = true, 3000, true },
 		"blind":      func(m *objectstest.Memory) { m.Hides, m.NeedMD5 = true, true },
 		"unreliable": unreliable,
 	}
 	for name, set := range stores {
 		t.Run(name, func(t *testing.T) {
-			targets := map[string]*objectstest.Memory{}
+			object, targets := object, map[string]*objectstest.Memory{}
+			if name == "streamed" {
+				object = file
+			}
 			onDisk, seeds := name == "unreliable", 15
 			if onDisk {
 				seeds = 4

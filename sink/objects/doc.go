@@ -24,7 +24,9 @@
 // request. A larger object is read once, in order, and cut into parts, which
 // are sent up to four at a time where the store takes them in any order. Where
 // the store wants a digest beforehand that the source does not know, it is read
-// once more for that. A part that fails transiently is sent again from memory.
+// once more for that. A part that fails transiently is sent again from memory;
+// a store that can do without (Streamer) has a file of this machine streamed, and
+// reads it again.
 //
 // # Resume
 //

@@ -62,9 +62,12 @@ func TestStoreFaults(t *testing.T) {
 		{"the upload is gone", 350, fault(objectstest.Complete, repeat(fs.ErrNotExist, tries)...), fs.ErrNotExist, true, true},
 	}
 	for _, c := range cases {
-		for _, sequential := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/%v", c.name, sequential), func(t *testing.T) {
-				m := &objectstest.Memory{PartBytes: 100, Sequential: sequential, NeedCRC32C: sequential}
+		for _, way := range []string{"parallel", "sequential", "streamed"} {
+			t.Run(c.name+"/"+way, func(t *testing.T) {
+				m, object := &objectstest.Memory{PartBytes: 100, Sequential: way != "parallel", NeedCRC32C: way != "parallel"}, object
+				if way == "streamed" {
+					m.Span, object = 200, file
+				}
 				c.set(m)
 				s := opened(t, m)
 				o := object("uploads/a", text(c.size))

@@ -48,7 +48,7 @@ func (w *writer) large(ctx context.Context, o *pipeline.Object, key string, size
 	if err != nil {
 		return err
 	}
-	sums, err = w.send(ctx, o, parts, size, sums)
+	sums, err = w.transfer(ctx, o, parts, size, sums)
 	if err == nil {
 		err = w.complete(ctx, o, key, parts, sums)
 	}
@@ -88,9 +88,24 @@ func useless(err error) bool {
 	return errors.Is(err, errVanished) || errors.Is(err, store.ErrDigest) || errors.Is(err, errTaken)
 }
 
-// send reads the source once, in order, and sends the parts that are missing.
+// transfer reads the source once, in order, and sends the parts that are missing.
 // It gives the sums of what was read: they are those that were told before.
-func (w *writer) send(ctx context.Context, o *pipeline.Object, parts store.Parts, size int64, told store.Sums) (store.Sums, error) {
+func (w *writer) transfer(ctx context.Context, o *pipeline.Object, parts store.Parts, size int64, told store.Sums) (store.Sums, error) {
+	r, err := open(ctx, o)
+	if err != nil {
+		return store.Sums{}, err
+	}
+	defer r.Close()
+	if s, ok := parts.(store.Streamer); ok {
+		if at, ok := r.(io.ReaderAt); ok {
+			return w.stream(ctx, o, s, r, at, told)
+		}
+	}
+	return w.send(ctx, o, parts, r, size, told)
+}
+
+// send sends the parts from memory.
+func (w *writer) send(ctx context.Context, o *pipeline.Object, parts store.Parts, r io.Reader, size int64, told store.Sums) (store.Sums, error) {
 	h := store.NewHasher(w.digests(told))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(1 + senders)
@@ -98,11 +113,6 @@ func (w *writer) send(ctx context.Context, o *pipeline.Object, parts store.Parts
 		g.SetLimit(1 + 1) // while one is sent the next is read
 	}
 	g.Go(func() error {
-		r, err := open(ctx, o)
-		if err != nil {
-			return err
-		}
-		defer r.Close()
 		for n, left := 0, o.Bytes; left > 0; n, left = n+1, left-size {
 			buf, crc, err := w.cut(ctx, r, min(left, size), h)
 			if err != nil {

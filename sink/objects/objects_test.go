@@ -24,6 +24,17 @@ func object(name, text string) *pipeline.Object {
 		Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
 }
 
+// file is an object that can be read at any place, as a file of this machine can.
+func file(name, text string) *pipeline.Object {
+	o := object(name, text)
+	o.Open = func(context.Context) (io.ReadCloser, error) { return opener{strings.NewReader(text)}, nil }
+	return o
+}
+
+type opener struct{ *strings.Reader }
+
+func (opener) Close() error { return nil }
+
 // text is a content of so many bytes that no two parts of share.
 func text(n int) string {
 	var b strings.Builder

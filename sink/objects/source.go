@@ -70,6 +70,16 @@ func fill(ctx context.Context, r io.Reader, buf []byte, seen func([]byte)) error
 	return nil
 }
 
+// skim digests the next n bytes, a buffer of one chunk at a time.
+func skim(ctx context.Context, r io.Reader, n int64, buf []byte, h *store.Hasher) error {
+	for ; n > 0; n -= chunk {
+		if err := fill(ctx, r, buf[:min(n, chunk)], func(p []byte) { _, _ = h.Write(p) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // end expects the end of the content; a reader may say only there that its file
 // has changed.
 func end(r io.Reader) error {
@@ -110,10 +120,8 @@ func (w *writer) digest(ctx context.Context, o *pipeline.Object, want store.Algo
 	defer r.Close()
 	known := store.SumsOf(o)
 	h := store.NewHasher(want | known.Known())
-	for left := o.Bytes; left > 0; left -= chunk {
-		if err := fill(ctx, r, buf[:min(left, chunk)], func(p []byte) { _, _ = h.Write(p) }); err != nil {
-			return none, err
-		}
+	if err := skim(ctx, r, o.Bytes, buf, h); err != nil {
+		return none, err
 	}
 	if err := end(r); err != nil {
 		return none, err

@@ -181,6 +181,15 @@ func (r *watched) Read(p []byte) (int, error) {
 	return n, io.EOF
 }
 
+// ReadAt reads at any place, and again; only Read watches the file.
+func (r *watched) ReadAt(p []byte, at int64) (int, error) {
+	n, err := r.f.ReadAt(p, at)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = r.s.failing("reading", err)
+	}
+	return n, err
+}
+
 func (r *watched) Close() error { return r.f.Close() }
 
 // Hash reads the object and gives the SHA-256 of its content in lower-case

@@ -65,6 +65,8 @@ type FaultProxy struct {
 	sent   atomic.Int64
 	stored atomic.Int64
 	rate   atomic.Int64
+	under  atomic.Int64           // requests that the server has not answered
+	ctx    func() context.Context // ends with the test
 
 	mu     sync.Mutex
 	watch  func(*http.Request) bool
@@ -79,8 +81,10 @@ func NewFaultProxy(tb testing.TB, target string) *FaultProxy {
 		tb.Fatal(err)
 	}
 	p := &FaultProxy{tb: tb, target: u, client: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}}
+	ctx, cancel := context.WithCancel(context.Background())
+	p.ctx = func() context.Context { return ctx }
 	s := httptest.NewServer(p)
-	tb.Cleanup(func() { s.CloseClientConnections(); s.Close(); p.client.CloseIdleConnections() })
+	tb.Cleanup(func() { cancel(); s.CloseClientConnections(); s.Close(); p.client.CloseIdleConnections() })
 	p.URL = s.URL + u.Path
 	return p
 }
@@ -132,6 +136,13 @@ func (p *FaultProxy) Stored() int64 { return p.stored.Load() }
 // Throttle lets each upload send so many bytes a second at most; 0 for no limit.
 func (p *FaultProxy) Throttle(bytes int64) { p.rate.Store(bytes) }
 
+// Settle waits for the server to have answered all that it was sent, also by clients that are dead since.
+func (p *FaultProxy) Settle() {
+	for p.under.Load() > 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // strikes finds what happens to a request, nil for nothing.
 func (p *FaultProxy) strikes(r *http.Request) *Fault {
 	p.mu.Lock()
@@ -172,8 +183,10 @@ func (p *FaultProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reset(w)
 		return
 	}
+	p.under.Add(1)
 	out, body := p.request(r, action)
 	answer, err := p.client.RoundTrip(out)
+	defer p.under.Add(-1)
 	if err == nil && body != nil && (answer.StatusCode < http.StatusMultipleChoices || answer.StatusCode == http.StatusPermanentRedirect) {
 		p.stored.Add(body.n.Load())
 	}
@@ -217,7 +230,7 @@ func (p *FaultProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // request is what goes on to the server, and its body where that is counted.
 func (p *FaultProxy) request(r *http.Request, action Action) (*http.Request, *counted) {
-	out := r.Clone(r.Context())
+	out := r.Clone(p.ctx()) // a server does not know that who has sent it all is dead
 	out.RequestURI = ""
 	out.URL.Scheme, out.URL.Host = p.target.Scheme, p.target.Host
 	if !strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-") {

@@ -47,6 +47,9 @@ type Memory struct {
 	PartBytes int64
 	// Sequential: parts are sent in order, as to GCS.
 	Sequential bool
+	// Span is how many bytes are streamed at once, 0 for a store that is no
+	// Streamer.
+	Span int64
 	// NeedCRC32C and NeedMD5 are what Needs reports.
 	NeedCRC32C, NeedMD5 bool
 	// VerifyBy says by which sums Complete verifies; 0 means CRC32C and MD5.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"slices"
 
 	"outgrow/mappings/objects"
+	"outgrow/pipeline"
 )
 
 // Put stores a small object.
@@ -85,7 +87,39 @@ func (m *Memory) Begin(ctx context.Context, up objects.Upload) (objects.Parts, e
 		m.pending[up.Key] = u
 	}
 	u.up = up
+	if m.Span > 0 {
+		return &streamer{parts{m, u, up}}, nil
+	}
 	return &parts{m, u, up}, nil
+}
+
+// streamer keeps each stretch as parts.
+type streamer struct{ parts }
+
+// Span is the field of that name.
+func (s *streamer) Span() int64 { return s.m.Span }
+
+// Stream stores the parts that are not there; Span has to be a multiple of
+// PartSize.
+func (s *streamer) Stream(ctx context.Context, content io.ReaderAt, from, to int64) error {
+	size := s.m.PartSize(s.up.Bytes)
+	if from%size != 0 || to-from > s.m.Span || to%size != 0 && to != s.up.Bytes {
+		return fmt.Errorf("bytes %d to %d of %s: %w", from, to, s.up.Key, errContract)
+	}
+	for ; from < to; from += size {
+		body := make([]byte, min(size, to-from))
+		if _, err := io.ReadFull(io.NewSectionReader(content, from, int64(len(body))), body); err != nil {
+			return pipeline.Transient(err) // as a client that takes it for the connection's
+		}
+		n, crc := int(from/size), crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli))
+		if s.Has(n, int64(len(body)), crc) {
+			continue
+		}
+		if err := s.Put(ctx, n, body, crc); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type parts struct {
