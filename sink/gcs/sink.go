@@ -25,7 +25,8 @@
 // has sent, this URI is kept in a file of a private folder, of mode 0600, until
 // the object is there. Who has it can send the content of just this one object,
 // for a week, and needs no other credentials: the file is to be kept like a
-// password, and its content is never shown.
+// password, and its content is never shown. When all is copied no such file is
+// left.
 //
 // # Emulators
 //

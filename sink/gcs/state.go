@@ -53,19 +53,30 @@ func (s state) open() error {
 	if err := os.MkdirAll(string(s), 0o700); err != nil {
 		return unkept(err)
 	}
-	entries, err := os.ReadDir(string(s))
+	files, err := s.files()
 	if err != nil {
 		return unkept(err)
 	}
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), suffix) && !strings.HasSuffix(e.Name(), suffix+".new") {
-			continue
-		}
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > forgotten {
-			_ = os.Remove(filepath.Join(string(s), e.Name()))
+	for _, f := range files {
+		if info, err := os.Lstat(f); err == nil && time.Since(info.ModTime()) > forgotten {
+			s.remove(f)
 		}
 	}
 	return nil
+}
+
+// files lists what is remembered, and what a crash has left of it.
+func (s state) files() (files []string, err error) {
+	if s == "" {
+		return nil, nil
+	}
+	entries, err := os.ReadDir(string(s))
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), suffix) || strings.HasSuffix(e.Name(), suffix+".new") {
+			files = append(files, filepath.Join(string(s), e.Name()))
+		}
+	}
+	return files, err
 }
 
 func unkept(err error) error {

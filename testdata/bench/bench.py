@@ -217,6 +217,7 @@ def main():
     parser.add_argument("--store", default=None, help="an embedded Chroma store (vector_db) that is there already, instead of making one")
     parser.add_argument("--ways", default="chroma:pgvector,chroma:qdrant,pgvector:qdrant", help="of vectors, with commas")
     parser.add_argument("--stores", default=",".join(KINDS), help="of storage, with commas")
+    parser.add_argument("--works", default="small,large", help="of storage, with commas")
     parser.add_argument("--tmp", default=None, help="where to make everything; about 8 times the largest size")
     parser.add_argument("flags", nargs="*", help="after --: more flags for outgrow, such as --writers=2")
     args = parser.parse_args()
@@ -245,7 +246,7 @@ def main():
         if "vectors" in only:
             Vectors(bench, servers[0], bench.store(), args.pairs).run()
         if "storage" in only:
-            Storage(bench, args.pairs, *((200, 64 << 20) if args.quick else (2000, 1 << 30)), args.stores.split(",")).run()
+            Storage(bench, args.pairs, *((200, 64 << 20) if args.quick else (2000, 1 << 30)), args.stores.split(","), args.works.split(",")).run()
     except Failed as problem:
         sys.exit(f"bench: {problem}")
     finally:

@@ -1,36 +1,33 @@
-"""The lane of files: from a local folder to an object store, against rclone on the same folder in the same run.
+"""The lane of files: from a local folder to an object store, against rclone on the same folder in the same run, and against
+the limit that the server and this machine set: curl with the same bytes, which does nothing else (bare.py).
 
-2,000 files of 20 KiB and one of 1 GiB (128 MiB for fake-gcs-server, which digests all that it has of an upload with every
-part), each into an empty bucket of versitygw, fake-gcs-server and Azurite, which share the machine. outgrow's time is that of
-the whole command, its plan included; rclone's is that of `rclone copy`, with 8 and with 32 transfers for the small files, the
-better of which counts. Runs are interleaved and the files are in the page cache. rclone is left out where it is not in PATH,
-or its backend does not work against the server.
+2,000 files of 20 KiB and one of 1 GiB, each into an empty bucket of versitygw, fake-gcs-server and Azurite, which share the
+machine. outgrow's time is that of the whole command, its plan included; rclone's is that of `rclone copy`, with 8 and with 32
+transfers for the small files, the better of which counts; curl's that of the requests alone, 8 and 32 at a time. Runs are
+interleaved and the files are in the page cache. rclone is left out where it is not in PATH, or its backend does not work
+against the server, curl where it is not in PATH. --works takes small or large alone.
 """
-import base64
-import datetime
-import hashlib
-import hmac
 import json
 import os
 import random
 import shutil
 import statistics
 import subprocess
-import urllib.parse
 import urllib.request
 
+import bare
+from bare import AZURITE_KEY, S3_KEY, S3_REGION, S3_SECRET
 from server import REPO, Failed, measure
 
 SMALL, PEAK = 20 << 10, 160e6
 # How often as fast as rclone outgrow has to be.
-LIMITS = {("s3", "small"): 1, ("s3", "large"): 2, ("gcs", "small"): 1}
-from bare import AZURITE_KEY
+LIMITS = {("s3", "small"): 1, ("s3", "large"): 2, ("gcs", "small"): 1, ("gcs", "large"): 2, ("azure", "small"): 1}
 
 
 class Peer:
-    """One server: how a bucket is made, and the variables for it of Open WebUI and of rclone."""
+    """One server: how a bucket is made, the variables for it of Open WebUI and of rclone, and the bare requests."""
 
-    most = 1 << 62  # bytes of the largest file that it takes in good time
+    at_a_time = (4,)  # pieces of a large file
 
     def __init__(self, folder, endpoint):
         self.folder, self.endpoint = folder, endpoint
@@ -43,16 +40,22 @@ class S3(Peer):
         (self.folder / "data" / bucket).mkdir()
 
     def variables(self, bucket):
-        return {"STORAGE_PROVIDER": "s3", "S3_ENDPOINT_URL": self.endpoint, "S3_REGION_NAME": "us-east-1", "S3_ACCESS_KEY_ID": "testkey",
-                "S3_SECRET_ACCESS_KEY": "testsecret123", "S3_BUCKET_NAME": bucket}
+        return {"STORAGE_PROVIDER": "s3", "S3_ENDPOINT_URL": self.endpoint, "S3_REGION_NAME": S3_REGION, "S3_ACCESS_KEY_ID": S3_KEY,
+                "S3_SECRET_ACCESS_KEY": S3_SECRET, "S3_BUCKET_NAME": bucket}
 
     def rclone(self):
-        return {"TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": self.endpoint, "REGION": "us-east-1", "ACCESS_KEY_ID": "testkey",
-                "SECRET_ACCESS_KEY": "testsecret123", "NO_CHECK_BUCKET": "true"}
+        return {"TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": self.endpoint, "REGION": S3_REGION, "ACCESS_KEY_ID": S3_KEY,
+                "SECRET_ACCESS_KEY": S3_SECRET, "NO_CHECK_BUCKET": "true"}
+
+    def small(self, bucket, file):
+        return bare.s3(self.endpoint, "PUT", f"/{bucket}/{file.name}", file=file)
+
+    def large(self, bucket, file, folder):
+        return bare.s3_parts(self.endpoint, bucket, file.name, folder, bare.pieces(folder, file))
 
 
 class GCS(Peer):
-    script, most = "gcs.sh", 128 << 20
+    script, at_a_time = "gcs.sh", (1,)
 
     def create(self, bucket):
         urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/storage/v1/b?project=t", method="POST", data=json.dumps({"name": bucket}).encode(),
@@ -65,19 +68,19 @@ class GCS(Peer):
         return {"TYPE": "google cloud storage", "ENDPOINT": f"{self.endpoint}/storage/v1/", "ANONYMOUS": "true", "PROJECT_NUMBER": "1",
                 "BUCKET_POLICY_ONLY": "true"}
 
+    def small(self, bucket, file):
+        return bare.gcs_put(self.endpoint, bucket, file)
+
+    def large(self, bucket, file, _):
+        """In one request: the emulator digests all that it has of an upload with every part."""
+        return [[bare.gcs_put(self.endpoint, bucket, file)]]
+
 
 class Azure(Peer):
     script = "azure.sh"
 
     def create(self, bucket):
-        """A container, by a request signed with the shared key."""
-        when = datetime.datetime.now(datetime.timezone.utc).strftime("%a, %d %b %Y %H:%M:%S GMT")
-        account, headers = "devstoreaccount1", {"x-ms-date": when, "x-ms-version": "2021-08-06"}
-        place = urllib.parse.urlsplit(self.endpoint).path + "/" + bucket
-        text = "PUT" + "\n" * 12 + "".join(f"{k}:{v}\n" for k, v in headers.items()) + f"/{account}{place}\nrestype:container"
-        signature = base64.b64encode(hmac.new(base64.b64decode(AZURITE_KEY), text.encode(), hashlib.sha256).digest()).decode()
-        urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/{bucket}?restype=container", method="PUT",
-                                                      headers={**headers, "Authorization": f"SharedKey {account}:{signature}"})).close()
+        bare.azure(self.endpoint, bucket, query={"restype": "container"}).send()
 
     def variables(self, bucket):
         return {"STORAGE_PROVIDER": "azure", "AZURE_STORAGE_ENDPOINT": self.endpoint, "AZURE_STORAGE_CONTAINER_NAME": bucket, "AZURE_STORAGE_KEY": AZURITE_KEY}
@@ -85,21 +88,25 @@ class Azure(Peer):
     def rclone(self):
         return {"TYPE": "azureblob", "USE_EMULATOR": "true", "ENDPOINT": self.endpoint}
 
+    def small(self, bucket, file):
+        return bare.azure_put(self.endpoint, bucket, file)
+
+    def large(self, bucket, file, folder):
+        return bare.azure_blocks(self.endpoint, bucket, file.name, folder, bare.pieces(folder, file))
+
 
 KINDS = {"s3": S3, "gcs": GCS, "azure": Azure}
 
 
 class Storage:
-    def __init__(self, bench, pairs, files, large, kinds=tuple(KINDS)):
+    def __init__(self, bench, pairs, files, large, kinds=tuple(KINDS), works=("small", "large")):
         self.bench, self.table, self.pairs, self.buckets = bench, bench.table, pairs, 0
         self.kinds = {name: KINDS[name] for name in kinds}
         self.work = bench.work / "storage"
         self.work.mkdir()
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("OUTGROW_FROM", "OUTGROW_TO", "S3_", "GCS_", "AZURE_", "AWS_", "GOOGLE_", "STORAGE_", "RCLONE_"))
                             and k not in ("DATABASE_URL", "DATA_DIR", "VECTOR_DB")}
-        self.small = self.source("small", [SMALL] * files)
-        self.large = {size: self.source(f"large{size}", [size]) for size in {min(large, kind.most) for kind in self.kinds.values()}}
-        self.size = large
+        self.works = {work: self.source(work, {"small": [SMALL] * files, "large": [large]}[work]) for work in works}
 
     def source(self, name, sizes):
         """A DATA_DIR with uploads of these sizes, in the page cache."""
@@ -128,13 +135,16 @@ class Storage:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def store(self, name, peer):
-        peered = shutil.which("rclone") and self.works(name, peer)
-        for work, source, transfers in (("small", self.small, (8, 32)), ("large", self.large[min(self.size, peer.most)], (8,))):
+        peered = shutil.which("rclone") and self.copies(name, peer)
+        for work, source in self.works.items():
+            transfers, requests = ((8, 32), (8, 32)) if work == "small" else ((8,), peer.at_a_time)
             files = list((source / "uploads").iterdir())
             bytes_ = sum(f.stat().st_size for f in files)
             ways = {"outgrow": lambda: self.outgrow(peer, source)}
             if peered:
                 ways |= {f"rclone --transfers {n}": lambda n=n: self.rclone(peer, source / "uploads", n) for n in transfers}
+            if shutil.which("curl"):
+                ways |= {f"curl, {n} at a time": lambda n=n: self.bare(peer, work, files, n) for n in requests}
             used = {way: [] for way in ways}
             for i in range(self.pairs):
                 order = list(ways) if i % 2 == 0 else list(ways)[::-1]
@@ -150,11 +160,13 @@ class Storage:
             peak = max(u.peak for u in runs)
             limit = (f"under {PEAK / 1e6:.0f} MB", peak < PEAK) if way == "outgrow" else ()
             self.table.line(f"{what}: {way}", f"{files / seconds[way]:,.0f} files/s, {bytes_ / 1e6 / seconds[way]:.0f} MB/s")
-            self.table.line(f"{what}: {way}, peak", f"{peak / 1e6:.0f} MB, cpu {statistics.median(u.cpu for u in runs):.1f} s", *limit)
-        if len(used) > 1:
-            best = min((s for way, s in seconds.items() if way != "outgrow"))
-            times, limit = best / seconds["outgrow"], LIMITS.get((name, work), 0)
-            self.table.line(f"{what}: against rclone", f"{times:.2f} times", f"at least {limit} times" if limit else "", times >= limit)
+            if not way.startswith("curl"):
+                self.table.line(f"{what}: {way}, peak", f"{peak / 1e6:.0f} MB, cpu {statistics.median(u.cpu for u in runs):.1f} s", *limit)
+        for peer, limit in (("rclone", LIMITS.get((name, work), 0)), ("curl", 0)):
+            best = min((s for way, s in seconds.items() if way.startswith(peer)), default=0)
+            if best:
+                times = best / seconds["outgrow"]
+                self.table.line(f"{what}: against {peer}", f"{times:.2f} times", f"at least {limit} times" if limit else "", times >= limit)
 
     def bucket(self, peer):
         """A new one; what earlier runs have written is not on its way to the disk any more."""
@@ -186,7 +198,16 @@ class Storage:
     def peers(self, peer):
         return {**self.environment, **{f"RCLONE_CONFIG_PEER_{k}": v for k, v in peer.rclone().items()}}
 
-    def works(self, name, peer):
+    def bare(self, peer, work, files, at_a_time):
+        bucket = self.bucket(peer)
+        folder = self.work / f"{bucket}.curl"
+        folder.mkdir()
+        stages = [[peer.small(bucket, f) for f in files]] if work == "small" else peer.large(bucket, files[0], folder)
+        used = measure(bare.command(folder, stages, at_a_time), env=self.environment)
+        shutil.rmtree(folder)
+        return used
+
+    def copies(self, name, peer):
         """Whether rclone can copy to that server at all."""
         folder = self.work / "probe"
         folder.mkdir(exist_ok=True)
