@@ -220,7 +220,7 @@ func TestUnfinishedElsewhere(t *testing.T) {
 			l.in(l.files("plan")...).exits(0)
 			return // told of above
 		}
-		l.in(l.files("plan")...).exits(0, "note    2 unfinished uploads in ", "after a week")
+		l.in(l.files("plan")...).exits(0, "note    2 unfinished uploads in ", " a week")
 		l.in(l.files("migrate")...).exits(0)
 		if out := l.in(l.files("plan")...).exits(0).both(); strings.Contains(out, "unfinished upload") != (d.Provider == env.Azure) {
 			t.Errorf("afterwards:\n%s", out)

@@ -31,9 +31,8 @@ func (s *session) unfinishedText() unfinishedText {
 		}
 	case env.Azure:
 		return unfinishedText{
-			kept: "their blocks take room and are billed, though no listing shows them. migrate goes on with those of files that it copies; Azure drops the others a week after their last block",
-			fix: fmt.Sprintf("nothing has to be done; list them with: az storage blob list --container-name %s --include u; one is dropped sooner by storing anything of its name and removing that",
-				quoteArg(f.Azure.Container)),
+			kept:   "their blocks take room and are billed, though no listing shows them. migrate goes on with those of files that it copies; Azure drops the others a week after their last block",
+			fix:    "nothing has to be done; one is dropped sooner by storing anything of its name and removing that",
 			rights: "allow the key or identity to list the container's blobs",
 		}
 	case env.GCS:
