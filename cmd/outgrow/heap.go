@@ -9,7 +9,7 @@ import (
 
 // heapFloor is how large the heap may grow before anything of it is collected,
 // in bytes.
-const heapFloor = 64 << 20
+const heapFloor = 48 << 20
 
 // steadyHeap lets the heap grow to the larger of floor and twice of what is in
 // use. Left alone the collector begins at 4 MiB and runs many times a second on

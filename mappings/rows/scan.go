@@ -30,11 +30,7 @@ const MaxDepth = 6000
 // nothing. Duplicate keys and numbers of any size are fine.
 func Scan(text string) Issue {
 	s := scanner{b: unsafe.Slice(unsafe.StringData(text), len(text))}
-	issues := s.scan()
-	if issues&(Invalid|TooDeep) == 0 && !valid(s.b) {
-		issues |= BadUTF8
-	}
-	return issues
+	return s.scan()
 }
 
 type scanner struct {
@@ -226,13 +222,15 @@ func special(w uint64) uint64 {
 	return ((w-0x20*ones)&^w | (quote-ones)&^quote | (slash-ones)&^slash) & highs
 }
 
-// str passes a string, from its quote to behind its other quote. Whether it is
-// UTF-8 is looked at elsewhere.
+// str passes a string, from its quote to behind its other quote.
 func (s *scanner) str() bool {
 	b, i := s.b, s.i+1
+	from, seen := i, uint64(0)
 	for {
 		if i+8 <= len(b) {
-			marks := special(binary.LittleEndian.Uint64(b[i:]))
+			w := binary.LittleEndian.Uint64(b[i:])
+			seen |= w
+			marks := special(w)
 			if marks == 0 {
 				i += 8
 				continue
@@ -243,6 +241,10 @@ func (s *scanner) str() bool {
 		}
 		switch c := b[i]; {
 		case c == '"':
+			// Outside of strings bytes that are not ASCII are no JSON.
+			if seen&highs != 0 && !valid(b[from:i]) {
+				s.issues |= BadUTF8
+			}
 			s.i = i + 1
 			return true
 		case c == '\\':
@@ -256,6 +258,7 @@ func (s *scanner) str() bool {
 			s.issues |= RawControl
 			i++
 		default:
+			seen |= uint64(c)
 			i++
 		}
 	}

@@ -19,7 +19,7 @@ const fetch = 100
 
 // dirty names the marks of the foreign keys that some row violates. It only
 // reads.
-func (s *Sink) dirty(ctx context.Context, keys []foreignKey) (map[string]bool, error) {
+func (s *Sink) dirty(ctx context.Context, keys []foreignKey, room string) (map[string]bool, error) {
 	byMark := map[string]foreignKey{}
 	for _, k := range keys {
 		byMark[k.mark()] = k
@@ -30,7 +30,7 @@ func (s *Sink) dirty(ctx context.Context, keys []foreignKey) (map[string]bool, e
 		k := byMark[mark]
 		var has bool
 		err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
-			if err := s.roomy(ctx, tx); err != nil {
+			if _, err := tx.Exec(ctx, room, pgx.QueryExecModeSimpleProtocol); err != nil {
 				return err
 			}
 			// Counting them all lets the planner join once; for the first one alone it
@@ -50,7 +50,7 @@ func (s *Sink) dirty(ctx context.Context, keys []foreignKey) (map[string]bool, e
 // quarantine, or its key is set to NULL, with a line in the ledger. No foreign
 // key is in force yet, so nothing cascades unseen; a row that leaves may be the
 // parent of others, so this is repeated until none is left.
-func (s *Sink) settle(ctx context.Context, keys []foreignKey, dirty map[string]bool, tables map[string]*pg.Table, step func(string)) (pipeline.Outcome, error) {
+func (s *Sink) settle(ctx context.Context, keys []foreignKey, dirty map[string]bool, tables map[string]*pg.Table, room string, step func(string)) (pipeline.Outcome, error) {
 	var out pipeline.Outcome
 	for again := true; again; {
 		again = false
@@ -60,7 +60,7 @@ func (s *Sink) settle(ctx context.Context, keys []foreignKey, dirty map[string]b
 			}
 			dirty[k.mark()] = false
 			step("settling rows of " + k.Table + " without a parent in " + k.RefTable)
-			o, err := s.settleKey(ctx, k, tables)
+			o, err := s.settleKey(ctx, k, tables, room)
 			if err != nil {
 				return out, pg.Classify("settling orphans of "+k.Name, err)
 			}
@@ -89,7 +89,7 @@ func (s *Sink) orphans(k foreignKey) string {
 
 // settleKey settles the orphans of one foreign key in one transaction, a few at
 // a time.
-func (s *Sink) settleKey(ctx context.Context, k foreignKey, tables map[string]*pg.Table) (pipeline.Outcome, error) {
+func (s *Sink) settleKey(ctx context.Context, k foreignKey, tables map[string]*pg.Table, room string) (pipeline.Outcome, error) {
 	var out pipeline.Outcome
 	table := tables[k.Table]
 	if table == nil {
@@ -102,7 +102,7 @@ func (s *Sink) settleKey(ctx context.Context, k foreignKey, tables map[string]*p
 	clear := k.clears(table)
 	unit := pipeline.Unit{Lane: pipeline.Rows, Name: k.Table}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if err := s.roomy(ctx, tx); err != nil {
+		if _, err := tx.Exec(ctx, room, pgx.QueryExecModeSimpleProtocol); err != nil {
 			return err
 		}
 		// The cursor sees the table as it is now, whatever is deleted below.

@@ -21,6 +21,28 @@ func (s *Source) exec(sql string) error {
 	return err
 }
 
+// kept is the place of the statement that prepared keeps.
+const kept = ""
+
+// prepared gives a statement and keeps it until another one is asked for: the
+// same one is often asked for again, with other parameters. The caller holds the
+// lock.
+func (s *Source) prepared(sql string) (*statement, error) {
+	last := s.stmts[kept]
+	if last != nil && last.sql == sql {
+		return last, nil
+	}
+	st, err := s.db.prepare(sql)
+	if err != nil {
+		return nil, err
+	}
+	if last != nil {
+		last.finalize()
+	}
+	s.stmts[kept] = st
+	return st, nil
+}
+
 // each runs a query and hands over its rows; the slice is reused, what stands
 // in it is not. Cancelling ctx interrupts it.
 func (s *Source) each(ctx context.Context, sql string, row func([]any) error, args ...any) error {
@@ -29,14 +51,14 @@ func (s *Source) each(ctx context.Context, sql string, row func([]any) error, ar
 	if s.db == nil {
 		return errClosed
 	}
-	st, err := s.db.prepare(sql)
+	st, err := s.prepared(sql)
 	if err != nil {
 		return err
 	}
-	defer st.finalize()
 	if err := st.bind(args); err != nil {
 		return err
 	}
+	defer st.reset()
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)

@@ -85,6 +85,7 @@ func (d *database) interrupt() {
 // statement is a prepared statement.
 type statement struct {
 	d     *database
+	sql   string
 	p     uintptr
 	width int
 	texts []uintptr // what is bound
@@ -101,7 +102,7 @@ func (d *database) prepare(sql string) (*statement, error) {
 	if rc := lib.Xsqlite3_prepare_v2(d.tls, d.db, text, int32(len(sql)), out, 0); rc != lib.SQLITE_OK {
 		return nil, d.error(rc)
 	}
-	st := &statement{d: d, p: *at[uintptr](out)}
+	st := &statement{d: d, sql: sql, p: *at[uintptr](out)}
 	st.width = int(lib.Xsqlite3_column_count(d.tls, st.p))
 	return st, nil
 }
