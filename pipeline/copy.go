@@ -1,10 +1,12 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -26,11 +28,14 @@ type Job[T Record] struct {
 	// PartBytes is the size from which a unit is cut into several parts where
 	// the source can; 0 means 64 MiB.
 	PartBytes int64
-	Gate      *Gate  // may be nil when no unit waits for another lane
-	Meter     *Meter // may be nil
-	Backoff   Backoff
-	Rate      *Limiter     // of the records written; nil for no limit
-	Log       *slog.Logger // may be nil
+	// Spread lets the parts of all units take turns, so that they end together,
+	// where otherwise one unit comes after the other. Units that wait are last.
+	Spread  bool
+	Gate    *Gate  // may be nil when no unit waits for another lane
+	Meter   *Meter // may be nil
+	Backoff Backoff
+	Rate    *Limiter     // of the records written; nil for no limit
+	Log     *slog.Logger // may be nil
 	// Digests remember what was written, for a sync pass; nil for nothing.
 	Digests Digests
 }
@@ -105,6 +110,7 @@ type unitState struct {
 type task struct {
 	progress Progress
 	state    *unitState
+	turn     float64 // how much of the unit is done with this part
 }
 
 // plan prepares every unit, fixes its parts and lists those that are not done.
@@ -120,7 +126,7 @@ func (c *copier[T]) plan(ctx context.Context) ([]task, error) {
 			return nil, err
 		}
 		st := &unitState{unit: u, count: c.Meter.Unit(u), whole: true}
-		for _, p := range parts {
+		for i, p := range parts {
 			st.whole = st.whole && !p.Done && p.At == p.Part.From
 			st.count.Read.Add(p.Written + p.Refused)
 			st.count.Written.Add(p.Written)
@@ -128,13 +134,18 @@ func (c *copier[T]) plan(ctx context.Context) ([]task, error) {
 			st.count.Bytes.Add(p.Bytes)
 			if !p.Done {
 				st.left.Add(1)
-				todo = append(todo, task{p, st})
+				todo = append(todo, task{p, st, float64(i+1) / float64(len(parts))})
 			}
 		}
 		if st.left.Load() == 0 {
 			st.count.End()
 			c.Gate.Open(u.ID())
 		}
+	}
+	if c.Spread {
+		slices.SortStableFunc(todo, func(a, b task) int {
+			return cmp.Or(cmp.Compare(min(len(a.state.unit.After), 1), min(len(b.state.unit.After), 1)), cmp.Compare(a.turn, b.turn))
+		})
 	}
 	return todo, nil
 }

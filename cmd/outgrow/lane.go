@@ -76,6 +76,7 @@ type lane[T pipeline.Record] struct {
 	replace     bool // the target is to be emptied first
 	holds       bool // the check found records on the target
 	workers     int
+	partBytes   int64 // see pipeline.Job
 	rate        *pipeline.Limiter
 	began       pipeline.Identity // of the source
 	// now gives the source's identity anew where the source itself cannot.
@@ -185,7 +186,7 @@ func (l *lane[T]) Copy(ctx context.Context, gate *pipeline.Gate, meter *pipeline
 		return nil
 	}
 	job := pipeline.Job[T]{Source: l.source, Sink: l.sink, Journal: l.journal, Transforms: l.transforms, Units: l.units,
-		Workers: l.workers, Gate: gate, Meter: meter, Rate: l.rate, Log: l.log}
+		Workers: l.workers, PartBytes: l.partBytes, Spread: l.kind == pipeline.Rows, Gate: gate, Meter: meter, Rate: l.rate, Log: l.log}
 	if dir != "" {
 		d, err := l.openDigests(ctx, dir)
 		if err != nil {

@@ -153,6 +153,10 @@ const (
 	rowBatch   = 4
 )
 
+// rowPart is how large a table's parts are: small, because at the end of the
+// load one writer is still at a part when the others have nothing left to do.
+const rowPart = 16 << 20
+
 func (o *opener) writers() int { return cmp.Or(max(o.flags.Writers, 0), rowWriters) }
 
 func (o *opener) limits() pipeline.Limits {

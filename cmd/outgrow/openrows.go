@@ -19,7 +19,7 @@ import (
 
 // openRows opens the rows lane on the source's database.
 func (o *opener) openRows(src database) error {
-	l := &lane[*pipeline.Row]{kind: pipeline.Rows, source: &rowReader{src, o.refused}, workers: o.writers(), log: o.log}
+	l := &lane[*pipeline.Row]{kind: pipeline.Rows, source: &rowReader{src, o.refused}, workers: o.writers(), partBytes: rowPart, log: o.log}
 	o.lanes = append(o.lanes, l)
 	if o.db.pg != nil {
 		l.now = o.db.pg.IdentityNow
