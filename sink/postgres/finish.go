@@ -64,9 +64,9 @@ func (s *Sink) finish(ctx context.Context, step func(string)) (pipeline.Outcome,
 
 	// Looking for orphans keeps one processor of the server busy, for one large
 	// table, while indexes can be built beside it.
-	step(fmt.Sprintf("building %d indexes, looking for rows without a parent", len(indexes)))
+	step(fmt.Sprintf("building %d indexes, analyzing, looking for rows without a parent", len(indexes)))
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.buildIndexes(gctx, indexes, keys, there, room) })
+	g.Go(func() error { return s.buildIndexes(gctx, indexes, there, room) })
 	dirty := map[string]bool{}
 	if marks[markSettled] == "" {
 		g.Go(func() (err error) {
@@ -92,7 +92,7 @@ func (s *Sink) finish(ctx context.Context, step func(string)) (pipeline.Outcome,
 	if err := s.sequences(ctx, sorted(there)); err != nil {
 		return out, err
 	}
-	step("validating the foreign keys, analyzing")
+	step("validating the foreign keys")
 	if err := s.validate(ctx, keys, there, room); err != nil {
 		return out, err
 	}
@@ -156,20 +156,16 @@ func (s *Sink) roomy(ctx context.Context) (string, error) {
 	return sql, err
 }
 
-// buildIndexes builds what was taken away, those of the largest tables first. A
-// table with foreign keys is analyzed behind its indexes, beside those of the
-// others: behind its keys nothing might be left to do beside it.
-func (s *Sink) buildIndexes(ctx context.Context, indexes map[string]index, keys []foreignKey, tables map[string]*pg.Table, room string) error {
+// buildIndexes builds what was taken away, those of the largest tables first,
+// and analyzes every table behind its own, beside those of the others.
+func (s *Sink) buildIndexes(ctx context.Context, indexes map[string]index, tables map[string]*pg.Table, room string) error {
 	of := map[string][]string{}
 	for _, name := range sorted(indexes) {
 		of[indexes[name].Table] = append(of[indexes[name].Table], name)
 	}
 	var names []string
 	for _, table := range bySize(tables) {
-		names = append(names, of[table]...)
-		if slices.ContainsFunc(keys, func(k foreignKey) bool { return k.Table == table }) {
-			names = append(names, table)
-		}
+		names = append(append(names, of[table]...), table)
 	}
 	return s.parallel(ctx, names, func(ctx context.Context, c *pgxpool.Conn, name string) error {
 		x, ok := indexes[name] // no table has the name of an index
@@ -215,8 +211,8 @@ func (s *Sink) addKeys(ctx context.Context, keys []foreignKey, step func(string)
 	})
 }
 
-// validate validates the foreign keys of each table, or analyzes it when it has
-// none, several tables at a time, the largest first.
+// validate validates the foreign keys of each table, several tables at a time,
+// the largest first.
 func (s *Sink) validate(ctx context.Context, keys []foreignKey, tables map[string]*pg.Table, room string) error {
 	of := map[string][]foreignKey{}
 	for _, k := range keys {
@@ -235,11 +231,7 @@ func (s *Sink) validate(ctx context.Context, keys []foreignKey, tables map[strin
 				return pg.Classify("validating the foreign key "+k.Name, err)
 			}
 		}
-		if len(of[table]) > 0 {
-			return nil // buildIndexes has analyzed it
-		}
-		_, err := c.Exec(ctx, "ANALYZE "+s.t(table))
-		return err
+		return nil
 	})
 }
 
