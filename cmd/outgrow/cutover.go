@@ -28,7 +28,7 @@ type cutoverCmd struct {
 	Drain        time.Duration `help:"How long to wait, before the stop, for files being processed and answers being written." default:"60s"`
 	Wait         time.Duration `help:"How long to wait, after the stop, until nobody writes (default: 30s; 10m with --yes and no --stop-cmd)." placeholder:"30s"`
 	Quiet        time.Duration `help:"How long nothing may move on the source before it counts as at rest." default:"3s"`
-	EnvOut       string        `name:"env-out" help:"Write the variables to start Open WebUI with into this file (mode 0600)." placeholder:"FILE"`
+	EnvOut       string        `name:"env-out" help:"Write the variables to start Open WebUI with into this file (mode 0600), with the source's WEBUI_SECRET_KEY where the target names none." placeholder:"FILE"`
 	Yes          bool          `help:"Ask nothing."`
 	Again        bool          `help:"Begin anew after a cutover that came to its end. Only while nobody has used the new app: what was written there is overwritten."`
 }
@@ -42,7 +42,7 @@ func (c *cutoverCmd) Run(a *app) error {
 		return pipeline.Usage("asking before the stop", errors.New("there is no terminal to ask on"),
 			"say --yes, with --stop-cmd CMD to have Open WebUI stopped by it; without --stop-cmd it waits until somebody else has stopped it")
 	}
-	a.json, a.guided = c.JSON, true
+	a.json, a.guided, a.carries = c.JSON, true, c.EnvOut != ""
 	from, to, err := a.sides(c.pair, c.laneFlags)
 	if err != nil {
 		return err
@@ -71,6 +71,7 @@ type guide struct {
 	back  bool
 	state cutoverReport
 	began time.Time
+	key   *keyFacts // nil before a pass has seen it
 }
 
 // run goes from where an earlier run of the command stood to the end.

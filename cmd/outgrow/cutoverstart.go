@@ -10,13 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"outgrow/mappings/env"
 	"outgrow/pipeline"
 )
 
 // handOver leaves a verified target to the new app.
 func (g *guide) handOver(ctx context.Context) error {
-	start, err := g.writeEnv()
+	start, err := g.writeEnv(ctx)
 	if err != nil {
 		return err
 	}
@@ -99,36 +98,6 @@ func (g *guide) answer(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// writeEnv writes the variables that the new app is to be started with, and says
-// which file that is. Secrets are in it only where the target's file has them.
-func (g *guide) writeEnv() (string, error) {
-	with := "with the variables of " + g.cmd.To
-	if g.cmd.EnvOut == "" {
-		return with + ", as docker run --env-file or env_file: of compose take them", nil
-	}
-	var body []byte
-	if info, err := os.Stat(g.cmd.To); err == nil && info.IsDir() {
-		to, err := env.Load("to", g.cmd.To, g.cmd.ToMount, nil)
-		if err != nil {
-			return "", err
-		}
-		line, _, err := env.Assign("DATA_DIR", to.DataDir)
-		if err != nil {
-			return "", err
-		}
-		body = []byte(line + "\n")
-	} else if body, err = os.ReadFile(g.cmd.To); err != nil {
-		return "", pipeline.Environment("reading the target's env file", err, "make it readable")
-	}
-	if err := writeFile(g.cmd.EnvOut, body); err != nil { // made with mode 0600
-		return "", pipeline.Environment("writing --env-out", err, "name a file in a folder that exists and may be written to")
-	}
-	if missing := g.overridden(); len(missing) > 0 {
-		g.say("note    not in %s, as they came from the environment (OUTGROW_TO_…): %s", g.cmd.EnvOut, strings.Join(missing, ", "))
-	}
-	return "with the variables of " + g.cmd.EnvOut, nil
 }
 
 // overridden names the variables of the target that the environment has given.

@@ -120,6 +120,7 @@ func (g *guide) pass(ctx context.Context, step string, final bool) error {
 	case code != pipeline.ExitOK:
 		return judged(code)
 	}
+	g.key = &s.src.key
 	sum := m.pass.sum()
 	g.state.Pass = passFigures{Seconds: time.Since(began).Seconds(), Read: sum.Read, Changes: sum.New + sum.Changed + sum.Deleted + sum.Refused}
 	return g.note(step, began, predicted)

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"outgrow/mappings/env"
-	"outgrow/mappings/secrets"
 	"outgrow/pipeline"
 )
 
@@ -36,27 +35,6 @@ func (o *opener) facts() error {
 	return err
 }
 
-// keyFacts tries the key, the target's before the source's, on what is stored
-// under it.
-func (o *opener) keyFacts(rows database) (keyFacts, error) {
-	var k keyFacts
-	secret := o.to.SecretKey
-	if k.from = o.to.SecretKeyFrom; secret == "" {
-		secret, k.from = o.from.SecretKey, o.from.SecretKeyFrom
-	}
-	key, ok := secrets.NewKey(secret)
-	for token, err := range rows.Tokens(o.ctx) {
-		if err != nil {
-			return k, err
-		}
-		k.stored++
-		if ok && key.Opens(token) {
-			k.opens++
-		}
-	}
-	return k, nil
-}
-
 // check gathers the findings of all lanes and of the pair itself.
 func (s *session) check(ctx context.Context) ([]pipeline.Finding, error) {
 	var all []pipeline.Finding
@@ -81,7 +59,7 @@ func (s *session) check(ctx context.Context) ([]pipeline.Finding, error) {
 		all = append(all, found...)
 	}
 	all = append(append(all, s.conflictFindings()...), s.databaseFindings()...)
-	all = append(all, s.rowFindings()...)
+	all = append(append(all, s.rowFindings()...), s.keyFindings()...)
 	found, err := s.fileSystemFindings()
 	if err != nil {
 		return nil, err

@@ -76,6 +76,7 @@ type app struct {
 	out, err io.Writer
 	json     bool
 	guided   bool                // one command leads through several: none says what to call next
+	carries  bool                // what the target does not name of the source's keys is carried over by the command
 	redact   func(string) string // hides secrets in error texts; nil before a deployment was read
 	failure  func(error)         // prints the failure screen of a run that had begun
 	// fs finds the type of a file system; nil is fstype.Of. Tests have others.

@@ -203,9 +203,9 @@ func (m *migration) conclude(ctx context.Context) error {
 		}
 	}
 	for _, f := range m.all {
-		if f.Reason == cacheLeft && !m.consent[cacheLeft] {
+		if f.Severity == pipeline.Accept && (f.Reason == cacheLeft || f.Reason == keyReason) && !m.consent[f.Reason] {
 			code = pipeline.ExitDiffers
-			waiting[string(cacheLeft)] = true
+			waiting[string(f.Reason)] = true
 		}
 	}
 	if m.changed {

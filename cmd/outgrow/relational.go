@@ -10,6 +10,7 @@ import (
 	"outgrow/mappings/env"
 	"outgrow/mappings/files"
 	"outgrow/mappings/inspect"
+	"outgrow/mappings/secrets"
 	"outgrow/pipeline"
 	rowsource "outgrow/source/postgres"
 	"outgrow/source/sqlite"
@@ -36,7 +37,8 @@ type database interface {
 	IDs(ctx context.Context, table string) iter.Seq2[string, error]
 	FileRows(ctx context.Context) iter.Seq2[inspect.FileRow, error]
 	Embedded(ctx context.Context) iter.Seq2[string, error]
-	Tokens(ctx context.Context) iter.Seq2[string, error]
+	Tokens(ctx context.Context) iter.Seq2[secrets.Token, error]
+	SecondFactor(ctx context.Context) (bool, error)
 	// Waiting counts what Open WebUI has worked on since, and not finished.
 	Waiting(ctx context.Context, since time.Time) (files map[string]int64, messages int64, err error)
 	FileOwner(ctx context.Context, id string) (user, email, name string, ok bool, err error)

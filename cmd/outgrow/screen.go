@@ -34,12 +34,6 @@ type sourceFacts struct {
 
 func (f *sourceFacts) has(l pipeline.Lane) bool { return slices.Contains(f.lanes, l) }
 
-// keyFacts is what is known of WEBUI_SECRET_KEY and what is stored under it.
-type keyFacts struct {
-	from          string // variable or file, "" when there is none
-	stored, opens int
-}
-
 // targetFacts is what the first screen says of the target.
 type targetFacts struct {
 	version int // server_version_num
@@ -171,23 +165,4 @@ func (s *session) toLines() []string {
 		line = s.to.Origin + "   " + line
 	}
 	return []string{line}
-}
-
-// keyLine is "" where the rows stay, and with them what the key opens.
-func (s *session) keyLine() string {
-	k := s.src.key
-	switch {
-	case !s.src.has(pipeline.Rows):
-		return ""
-	case k.from == "" && k.stored == 0:
-		return "WEBUI_SECRET_KEY is not named on either side: keep the old one on the target, or everybody must sign in again"
-	case k.from == "":
-		return fmt.Sprintf("WEBUI_SECRET_KEY is not named: the target needs the old one to open %s", plural(int64(k.stored), "stored secret"))
-	case k.stored == 0:
-		return "found (" + k.from + "); nothing is stored under it that could be tried: users stay signed in if the target has the same"
-	case k.opens == k.stored:
-		return fmt.Sprintf("found (%s), opens %d of %d stored secrets: users stay signed in", k.from, k.opens, k.stored)
-	default:
-		return fmt.Sprintf("found (%s), but opens only %d of %d stored secrets: it is not, or not always was, the source's key", k.from, k.opens, k.stored)
-	}
 }

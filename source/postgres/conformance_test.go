@@ -10,6 +10,7 @@ import (
 	"outgrow/mappings/env"
 	"outgrow/mappings/pg"
 	"outgrow/mappings/rows"
+	"outgrow/mappings/secrets"
 	"outgrow/pipeline"
 	"outgrow/pipeline/pipetest"
 	sink "outgrow/sink/postgres"
@@ -195,7 +196,7 @@ func sameFacts(t *testing.T, s *postgres.Source, path string) {
 	for what, pair := range map[string][2]map[string]bool{
 		"files":     {set(t, was.FileRows(ctx)), set(t, s.FileRows(ctx))},
 		"knowledge": {set(t, was.Embedded(ctx)), set(t, s.Embedded(ctx))},
-		"tokens":    {set(t, was.Tokens(ctx)), set(t, s.Tokens(ctx))},
+		"tokens":    {set(t, revealed(was.Tokens(ctx))), set(t, revealed(s.Tokens(ctx)))},
 		"users":     {set(t, was.IDs(ctx, "user")), set(t, s.IDs(ctx, "user"))},
 	} {
 		if !reflect.DeepEqual(pair[0], pair[1]) {
@@ -214,4 +215,15 @@ func set[T any](t *testing.T, list func(func(T, error) bool)) map[string]bool {
 		out[fmt.Sprintf("%+v", v)] = true
 	}
 	return out
+}
+
+// revealed spells tokens out, which print as *** by themselves.
+func revealed(list func(func(secrets.Token, error) bool)) func(func(string, error) bool) {
+	return func(yield func(string, error) bool) {
+		for x, err := range list {
+			if !yield(string(x.Kind)+" "+x.Text.Reveal(), err) {
+				return
+			}
+		}
+	}
 }

@@ -91,38 +91,3 @@ func (s *Source) Embedded(ctx context.Context) iter.Seq2[string, error] {
 		return id, meta == nil || !isExternal(*meta), err
 	})
 }
-
-// maxTokens is how many stored secrets of a kind are worth trying.
-const maxTokens = 1000
-
-// Tokens lists values that Open WebUI encrypted with Fernet under
-// WEBUI_SECRET_KEY (oauth_session.token, the OAuth client data of
-// tool_server.connections), at most a thousand of each. They are secrets: try
-// them, do not print them.
-func (s *Source) Tokens(ctx context.Context) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		if s.has("oauth_session", "token") {
-			tokens := each(ctx, s, "reading stored tokens", "SELECT token::text FROM "+s.t("oauth_session")+" WHERE token <> '' LIMIT $1", func(scan scanner) (token string, keep bool, err error) {
-				err = scan(&token)
-				return token, true, err
-			}, maxTokens)
-			for token, err := range tokens {
-				if !yield(token, err) || err != nil {
-					return
-				}
-			}
-		}
-		var clients []json.RawMessage
-		err := s.view(ctx, func(q pg.Querier) (err error) { clients, err = s.clients(ctx, q); return err })
-		if err != nil {
-			yield("", pg.Classify("reading stored tokens", err))
-			return
-		}
-		for _, c := range clients[:min(len(clients), maxTokens)] {
-			var token string
-			if json.Unmarshal(c, &token) == nil && !yield(token, nil) {
-				return
-			}
-		}
-	}
-}

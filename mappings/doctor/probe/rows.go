@@ -96,7 +96,7 @@ func (p *prober) config(ctx context.Context, pool *pgxpool.Pool, out *doctor.Row
 
 // stored tries the deployment's key on what is stored under it.
 func (p *prober) stored(ctx context.Context, pool *pgxpool.Pool, out *doctor.Rows) error {
-	key, ok := secrets.NewKey(env.Secret(get(p.d, "OAUTH_SESSION_TOKEN_ENCRYPTION_KEY", p.d.SecretKey.Reveal())))
+	key, ok := secrets.NewKeys(p.d.SecretKey, p.d.Vars)[secrets.Session]
 	if !ok {
 		return nil
 	}
