@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash"
-	"io"
 	"math"
+	"unsafe"
 )
 
 // Sum is a digest of a record as it is to be written: the first 16 bytes of a
@@ -75,7 +75,7 @@ func (h *summing) number(n uint64) { h.kind('n', n) }
 
 func (h *summing) text(s string) {
 	h.kind('t', uint64(len(s)))
-	_, _ = io.WriteString(h, s)
+	_, _ = h.Write(unsafe.Slice(unsafe.StringData(s), len(s))) // without a copy: a hash only reads
 }
 
 func (h *summing) row(r *Row) {

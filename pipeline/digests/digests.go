@@ -42,6 +42,7 @@ type Store struct {
 	units map[string]int64
 	next  map[int64]int64   // by unit: the number of the next key
 	seen  map[int64]*bitset // by unit: the numbers met in this pass
+	many  *sql.Stmt         // looks chunk keys up
 	open  int               // entries that are not committed, -1 outside a transaction
 }
 
@@ -151,6 +152,9 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.commit(context.Background())
+	if s.many != nil {
+		err = errors.Join(err, s.many.Close())
+	}
 	if s.conn != nil {
 		err = errors.Join(err, s.conn.Close())
 	}
@@ -243,7 +247,7 @@ func (s *Store) look(ctx context.Context, id int64, keys []string, out map[strin
 	for _, k := range keys {
 		args = append(args, []byte(k))
 	}
-	rows, err := s.conn.QueryContext(ctx, "SELECT key, n, sum, refused FROM digest WHERE unit = ? AND key IN (?"+strings.Repeat(",?", len(keys)-1)+")", args...)
+	rows, err := s.query(ctx, len(keys), args)
 	if err != nil {
 		return err
 	}
@@ -260,6 +264,20 @@ func (s *Store) look(ctx context.Context, id int64, keys []string, out map[strin
 		s.see(id, n)
 	}
 	return rows.Err()
+}
+
+func (s *Store) query(ctx context.Context, keys int, args []any) (*sql.Rows, error) {
+	statement := "SELECT key, n, sum, refused FROM digest WHERE unit = ? AND key IN (?" + strings.Repeat(",?", keys-1) + ")"
+	if keys < chunk {
+		return s.conn.QueryContext(ctx, statement, args...)
+	}
+	if s.many == nil {
+		var err error
+		if s.many, err = s.conn.PrepareContext(ctx, statement); err != nil {
+			return nil, err
+		}
+	}
+	return s.many.QueryContext(ctx, args...)
 }
 
 func (s *Store) see(unit, n int64) {
