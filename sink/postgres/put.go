@@ -66,7 +66,7 @@ func (s *Sink) Put(ctx context.Context, unit pipeline.Unit, rows []*pipeline.Row
 // replace inserts a row, or updates the one that has its key. It does not
 // delete: that could cascade.
 func (l *loader) replace(ctx context.Context, r *pipeline.Row) error {
-	sql, args, err := l.sink.upsertSQL(l.unit, l.table, r)
+	sql, args, err := l.sink.upsertSQL(l.unit, l.table, []*pipeline.Row{r})
 	if err != nil {
 		return err
 	}
@@ -86,27 +86,32 @@ func (l *loader) replace(ctx context.Context, r *pipeline.Row) error {
 	return err
 }
 
-// upsertSQL is the statement that inserts a row, or updates the one that has its
-// key.
-func (s *Sink) upsertSQL(unit pipeline.Unit, table *pg.Table, r *pipeline.Row) (sql string, args []any, err error) {
-	var values, set []string
-	for i, name := range r.Table.Columns {
+// upsertSQL is the statement that inserts rows of the same columns, or updates
+// those that have their keys.
+func (s *Sink) upsertSQL(unit pipeline.Unit, table *pg.Table, rows []*pipeline.Row) (sql string, args []any, err error) {
+	columns := rows[0].Table.Columns
+	arrays, names, values := make([]string, len(columns)), make([]string, len(columns)), make([]string, len(columns))
+	var set []string
+	for i, name := range columns {
 		c, ok := table.Column(name)
 		if !ok {
-			return "", nil, &pipeline.Error{Op: "writing", Unit: unit.ID(), Key: r.Key(), Err: fmt.Errorf("the table has no column %q", name)}
+			return "", nil, &pipeline.Error{Op: "writing", Unit: unit.ID(), Key: rows[0].Key(), Err: fmt.Errorf("the table has no column %q", name)}
 		}
-		values = append(values, fmt.Sprintf("$%d::text::%s", i+1, c.Type))
-		if r.Values[i] == nil {
-			args = append(args, nil)
-		} else {
-			args = append(args, fmt.Sprint(r.Values[i]))
-		}
+		arrays[i], names[i] = fmt.Sprintf("$%d::text[]", i+1), fmt.Sprintf("c%d", i)
+		values[i] = fmt.Sprintf("v.c%d::%s", i, c.Type)
 		if !c.InKey {
 			set = append(set, pg.Ident(name)+" = excluded."+pg.Ident(name))
 		}
+		column := make([]*string, len(rows))
+		for k, r := range rows {
+			if r.Values[i] != nil {
+				column[k] = new(fmt.Sprint(r.Values[i]))
+			}
+		}
+		args = append(args, column)
 	}
-	sql = "INSERT INTO " + s.t(table.Name) + " (" + pg.Idents(r.Table.Columns) + ") VALUES (" + strings.Join(values, ", ") +
-		") ON CONFLICT (" + pg.Idents(table.Key) + ") DO "
+	sql = "INSERT INTO " + s.t(table.Name) + " (" + pg.Idents(columns) + ") SELECT " + strings.Join(values, ", ") +
+		" FROM unnest(" + strings.Join(arrays, ", ") + ") AS v(" + strings.Join(names, ", ") + ") ON CONFLICT (" + pg.Idents(table.Key) + ") DO "
 	if len(set) == 0 {
 		return sql + "NOTHING", args, nil
 	}

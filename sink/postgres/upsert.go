@@ -24,7 +24,7 @@ func (s *Sink) Upsert(ctx context.Context, unit pipeline.Unit, rows []*pipeline.
 	s.mu.Unlock()
 	// The common case has no savepoints.
 	out, err := s.upsertAll(ctx, unit, table, rows)
-	if pg.IsData(err) {
+	if pg.IsData(err) || twice(err) {
 		out, err = s.upsertEach(ctx, unit, table, rows, how)
 	}
 	if err == nil && slices.ContainsFunc(table.Columns, func(c pg.Column) bool { return c.InKey && c.HasDefault }) {
@@ -36,17 +36,37 @@ func (s *Sink) Upsert(ctx context.Context, unit pipeline.Unit, rows []*pipeline.
 	return out, nil
 }
 
+// upsertBytes is how much of rows goes into one statement.
+const upsertBytes = 4 << 20
+
+// upsertAll writes rows with one statement for many, in one transaction.
 func (s *Sink) upsertAll(ctx context.Context, unit pipeline.Unit, table *pg.Table, rows []*pipeline.Row) (pipeline.Outcome, error) {
-	var b pgx.Batch
-	for _, r := range rows {
-		sql, args, err := s.upsertSQL(unit, table, r)
-		if err != nil {
-			return pipeline.Outcome{}, err
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		for left := rows; len(left) > 0; {
+			n, size := 1, left[0].Size()
+			for n < len(left) && size+left[n].Size() <= upsertBytes && slices.Equal(left[n].Table.Columns, left[0].Table.Columns) {
+				size += left[n].Size()
+				n++
+			}
+			sql, args, err := s.upsertSQL(unit, table, left[:n])
+			if err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, sql, args...); err != nil {
+				return err
+			}
+			left = left[n:]
 		}
-		b.Queue(sql, args...)
-	}
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return tx.SendBatch(ctx, &b).Close() })
+		return nil
+	})
 	return pipeline.Outcome{Written: len(rows)}, err
+}
+
+// twice reports whether two rows of a statement have one key, as the server
+// sees it: it takes them one by one.
+func twice(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == "21000" // cardinality_violation
 }
 
 func (s *Sink) upsertEach(ctx context.Context, unit pipeline.Unit, table *pg.Table, rows []*pipeline.Row, how pipeline.Upsert) (pipeline.Outcome, error) {
@@ -87,7 +107,7 @@ func (r *refusedRow) Error() string { return r.cause.Error() }
 func (s *Sink) upsertOne(ctx context.Context, tx pgx.Tx, unit pipeline.Unit, table *pg.Table, r *pipeline.Row, keys []foreignKey) ([]pipeline.Change, error) {
 	var changed []pipeline.Change
 	for {
-		sql, args, err := s.upsertSQL(unit, table, r)
+		sql, args, err := s.upsertSQL(unit, table, []*pipeline.Row{r})
 		if err != nil {
 			return nil, err
 		}
