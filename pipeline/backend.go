@@ -204,6 +204,9 @@ type Known struct {
 	Sum Sum
 	// Refused: it stands in the quarantine, the target has nothing of its key.
 	Refused bool
+	// Doubt: a write of it was begun and not seen to its end. The target may hold
+	// anything that this run has written.
+	Doubt bool
 }
 
 // Digests remember what a target holds, between passes and by unit (Unit.ID)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash"
 	"math"
+	"slices"
+	"strings"
 	"unsafe"
 )
 
@@ -15,38 +17,51 @@ import (
 type Sum [16]byte
 
 // SumOf gives the digest of a record. Two records of one unit have the same sum
-// when a target cannot tell them apart: for rows all values with their kinds
-// and the names of their columns, for vectors id, text, metadata and every
-// dimension's bits, for objects name, size, modification time and the digests
-// that are known without reading them.
-func SumOf(r Record) (Sum, error) {
-	h := summing{Hash: sha256.New()}
+// when a target cannot tell them apart: for rows all values that are not NULL,
+// with their kinds and the names of their columns in whatever order, for vectors
+// id, text, metadata and every dimension's bits, for objects name, size,
+// modification time and the digests that are known without reading them.
+func SumOf(r Record) (Sum, error) { return new(Summer).Of(r) }
+
+// Summer gives the digests of many records, of one goroutine. The zero value is
+// ready.
+type Summer struct {
+	summing
+	table *Table
+	order []int    // of the table's columns, by name
+	names []string // what goes before the value of each
+}
+
+// Of is SumOf.
+func (s *Summer) Of(r Record) (Sum, error) {
+	s.begin()
 	switch r := r.(type) {
 	case *Row:
-		h.row(r)
+		s.row(r)
 	case *Vector:
-		h.vector(r)
+		s.vector(r)
 	case *Object:
-		h.text(r.Name)
-		h.number(uint64(r.Bytes))
-		h.number(uint64(r.ModTime.UnixNano()))
-		h.text(r.SHA256)
-		h.text(r.MD5)
-		h.text(r.CRC32C)
+		s.text(r.Name)
+		s.number(uint64(r.Bytes))
+		s.number(uint64(r.ModTime.UnixNano()))
+		s.text(r.SHA256)
+		s.text(r.MD5)
+		s.text(r.CRC32C)
 	default:
 		body, err := json.Marshal(r)
 		if err != nil {
 			return Sum{}, fmt.Errorf("digesting %s: %w", r.Key(), err)
 		}
-		h.text(string(body))
+		s.text(string(body))
 	}
-	return h.sum(), nil
+	return s.sum(), nil
 }
 
 // sumOfRefusals is the digest of a record that was refused before any target
 // saw it: the lines hold it whole.
 func sumOfRefusals(lines []Refusal) Sum {
-	h := summing{Hash: sha256.New()}
+	var h summing
+	h.begin()
 	for _, l := range lines {
 		h.text(l.Column)
 		h.text(string(l.Reason))
@@ -55,52 +70,95 @@ func sumOfRefusals(lines []Refusal) Sum {
 	return h.sum()
 }
 
+// summing is a hash that gets small pieces together.
 type summing struct {
-	hash.Hash
-	buf [9]byte
+	hash hash.Hash
+	buf  []byte
+}
+
+// direct is the length from which a text goes to the hash without a copy.
+const direct = 512
+
+func (h *summing) begin() {
+	if h.hash == nil {
+		h.hash = sha256.New()
+	}
+	h.hash.Reset()
+	h.buf = h.buf[:0]
 }
 
 func (h *summing) sum() (s Sum) {
-	copy(s[:], h.Sum(nil))
+	h.flush()
+	h.buf = h.hash.Sum(h.buf)
+	copy(s[:], h.buf)
 	return s
 }
 
+func (h *summing) flush() {
+	_, _ = h.hash.Write(h.buf) // a hash never fails
+	h.buf = h.buf[:0]
+}
+
 func (h *summing) kind(k byte, n uint64) {
-	h.buf[0] = k
-	binary.BigEndian.PutUint64(h.buf[1:], n)
-	_, _ = h.Write(h.buf[:])
+	h.buf = binary.BigEndian.AppendUint64(append(h.buf, k), n)
 }
 
 func (h *summing) number(n uint64) { h.kind('n', n) }
 
 func (h *summing) text(s string) {
 	h.kind('t', uint64(len(s)))
-	_, _ = h.Write(unsafe.Slice(unsafe.StringData(s), len(s))) // without a copy: a hash only reads
+	if len(s) < direct {
+		h.buf = append(h.buf, s...)
+		return
+	}
+	h.flush()
+	_, _ = h.hash.Write(unsafe.Slice(unsafe.StringData(s), len(s))) // without a copy: a hash only reads
 }
 
-func (h *summing) row(r *Row) {
-	for i, v := range r.Values {
-		h.text(r.Table.Columns[i])
+func (h *summing) bytes(k byte, b []byte) {
+	h.kind(k, uint64(len(b)))
+	h.flush()
+	_, _ = h.hash.Write(b)
+}
+
+// columns prepares for the rows of a table.
+func (s *Summer) columns(t *Table) {
+	s.table, s.order, s.names = t, s.order[:0], s.names[:0]
+	for i, c := range t.Columns {
+		var h summing
+		h.kind('t', uint64(len(c)))
+		s.order, s.names = append(s.order, i), append(s.names, string(h.buf)+c)
+	}
+	slices.SortFunc(s.order, func(a, b int) int { return strings.Compare(t.Columns[a], t.Columns[b]) })
+}
+
+func (s *Summer) row(r *Row) {
+	if r.Table != s.table {
+		s.columns(r.Table)
+	}
+	for _, i := range s.order {
+		v := r.Values[i]
+		if v == nil {
+			continue
+		}
+		s.buf = append(s.buf, s.names[i]...)
 		switch v := v.(type) {
-		case nil:
-			h.kind('0', 0)
 		case bool:
 			if v {
-				h.kind('b', 1)
+				s.kind('b', 1)
 			} else {
-				h.kind('b', 0)
+				s.kind('b', 0)
 			}
 		case int64:
-			h.kind('i', uint64(v))
+			s.kind('i', uint64(v))
 		case float64:
-			h.kind('f', math.Float64bits(v))
+			s.kind('f', math.Float64bits(v))
 		case string:
-			h.text(v)
+			s.text(v)
 		case []byte:
-			h.kind('x', uint64(len(v)))
-			_, _ = h.Write(v)
+			s.bytes('x', v)
 		default:
-			h.text(fmt.Sprintf("%T %v", v, v))
+			s.text(fmt.Sprintf("%T %v", v, v))
 		}
 	}
 }
@@ -112,12 +170,9 @@ func (h *summing) vector(v *Vector) {
 	} else {
 		h.text(*v.Text)
 	}
-	h.kind('m', uint64(len(v.Metadata)))
-	_, _ = h.Write(v.Metadata)
-	bits := make([]byte, 4*len(v.Embedding))
-	for i, f := range v.Embedding {
-		binary.LittleEndian.PutUint32(bits[4*i:], math.Float32bits(f))
-	}
+	h.bytes('m', v.Metadata)
 	h.kind('e', uint64(len(v.Embedding)))
-	_, _ = h.Write(bits)
+	for _, f := range v.Embedding {
+		h.buf = binary.LittleEndian.AppendUint32(h.buf, math.Float32bits(f))
+	}
 }

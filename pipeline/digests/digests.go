@@ -2,472 +2,302 @@
 // record as it was last written there, by unit and key. A sync pass compares the
 // source with it instead of reading the target.
 //
-// The file may be lost or fall behind: whoever uses it then compares with the
-// target once more. So nothing waits for the disk here; what must never happen
-// is a digest that is kept before its record is durable on the target.
+// It is a log of keys and digests in the order in which they were kept, which is
+// that in which a pass meets the records again, and an index by the keys' hashes
+// that is made anew in every process. The log may be lost or fall behind: whoever
+// uses it then compares with the target once more. What a process wrote before it
+// was killed is there; what it wrote before the machine stopped may not be, so the
+// log is not believed then, unless that process had come to its end.
 //
-// In memory it needs a page cache of 16 MiB and one bit for every record.
+// In memory it needs at most 32 MiB for the index, which is on disk when it is
+// larger (from about 1.5 million records), and half a megabyte besides.
 package digests
 
 import (
 	"context"
-	"database/sql"
 	"errors"
-	"fmt"
-	"iter"
-	"net/url"
+	"hash/maphash"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
-
-	_ "modernc.org/sqlite" // the driver
 
 	"outgrow/pipeline"
 )
 
-// version is that of the tables.
-const version = 1
-
-// often is how many entries are kept before they are committed.
-const often = 20_000
+// memory is how many bytes of the index may be in memory.
+const memory = 32 << 20
 
 const hint = "pass --state DIR, a folder that this user may write to, outside of the source"
 
-// Store is the digests of one lane. It is safe for concurrent use.
+// Store is the digests of one lane. It is safe for concurrent use; one process
+// may write at a time, which the lane's journal sees to.
 type Store struct {
-	mu    sync.Mutex
-	db    *sql.DB
-	conn  *sql.Conn
-	units map[string]int64
-	next  map[int64]int64   // by unit: the number of the next key
-	seen  map[int64]*bitset // by unit: the numbers met in this pass
-	many  *sql.Stmt         // looks chunk keys up
-	open  int               // entries that are not committed, -1 outside a transaction
+	dir, name, run, boot string
+	memory               int64
+	seed                 maphash.Seed
+
+	mu      sync.Mutex
+	file    *os.File // nil before anything was written
+	size    int64    // of the log, as far as it is good
+	writing bool     // begun stands at the log's end, ended does not
+	synced  bool     // all that was written is durable
+	broken  error    // the index does not fit the log any more
+	units   map[string]*unit
+	byID    map[uint64]*unit
+	nextID  uint64
+	index   *index
+	windows windows
+	live    int64 // entries that stand for a key
+	dead    int64 // entries that do not
 }
 
-// Open opens DIR/digests.db, and makes it where it is missing. What was
-// remembered for another run is forgotten.
-func Open(ctx context.Context, dir, run string) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, pipeline.Environment("making the state folder", err, hint)
-	}
-	file := filepath.Join(dir, "digests.db")
-	s, err := open(ctx, file, run)
-	if err == nil {
-		return s, nil
-	}
-	// Whatever is wrong with it, it can be made again.
-	for _, name := range []string{file, file + "-journal"} {
-		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, pipeline.Environment("opening the digests", err, hint)
-		}
-	}
-	if s, err = open(ctx, file, run); err != nil {
+// unit is what is known of a unit.
+type unit struct {
+	id                uint64
+	name              string
+	all, held, unseen int64
+	whole             bool
+	blocks            []int64 // where they are in the log
+}
+
+// Open opens DIR/digests.db, and makes it at the first write where it is missing.
+// What was remembered for another run is forgotten, and so is what is damaged.
+func Open(_ context.Context, dir, run string) (*Store, error) {
+	s, err := open(dir, run, bootID(), memory)
+	if err != nil {
 		return nil, pipeline.Environment("opening the digests", err, hint)
 	}
 	return s, nil
 }
 
-const schema = `
-CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE unit (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, whole INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE digest (unit INTEGER NOT NULL, key BLOB NOT NULL, n INTEGER NOT NULL, sum BLOB NOT NULL, refused INTEGER NOT NULL, PRIMARY KEY (unit, key)) WITHOUT ROWID;`
-
-func open(ctx context.Context, file, run string) (_ *Store, err error) {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+func open(dir, run, boot string, memory int64) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	s := &Store{dir: dir, name: filepath.Join(dir, "digests.db"), run: run, boot: boot, memory: memory, seed: maphash.MakeSeed()}
+	err := s.empty()
 	if err == nil {
-		err = f.Close()
+		err = s.load()
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		return s, nil
 	}
-	q := url.Values{"_pragma": {"busy_timeout(20000)", "journal_mode(DELETE)", "synchronous(OFF)", "cache_size(-16384)", "temp_store(FILE)"}}
-	s := &Store{units: map[string]int64{}, next: map[int64]int64{}, seen: map[int64]*bitset{}, open: -1}
-	if s.db, err = sql.Open("sqlite", (&url.URL{Scheme: "file", Path: file, RawQuery: q.Encode()}).String()); err != nil {
-		return nil, err
+	// Whatever is wrong with it, it can be made again.
+	if info, serr := os.Lstat(s.name); serr == nil && !info.Mode().IsRegular() || errors.Is(err, os.ErrPermission) {
+		return nil, errors.Join(err, s.Close())
 	}
-	defer func() {
-		if err != nil {
-			_ = s.Close()
-		}
-	}()
-	s.db.SetMaxOpenConns(1)
-	if s.conn, err = s.db.Conn(ctx); err != nil {
-		return nil, err
-	}
-	if err = s.tables(ctx, run); err != nil {
-		return nil, err
-	}
-	return s, s.load(ctx)
+	return s, errors.Join(s.release(), s.empty())
 }
 
-func (s *Store) tables(ctx context.Context, run string) error {
-	var have int
-	if err := s.conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
-		return err
-	}
-	if have != 0 && have != version {
-		return fmt.Errorf("version %d", have)
-	}
-	if have == version {
-		var of string
-		if err := s.conn.QueryRowContext(ctx, "SELECT value FROM fact WHERE name = 'run'").Scan(&of); err != nil {
-			return err
-		}
-		if of != run {
-			return fmt.Errorf("kept for the run %s", of)
-		}
-		return nil
-	}
-	if _, err := s.conn.ExecContext(ctx, schema); err != nil {
-		return err
-	}
-	if _, err := s.conn.ExecContext(ctx, "INSERT INTO fact VALUES ('run', ?)", run); err != nil {
-		return err
-	}
-	_, err := s.conn.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", version))
+// empty forgets all.
+func (s *Store) empty() (err error) {
+	s.units, s.byID, s.nextID, s.size, s.live, s.dead = map[string]*unit{}, map[uint64]*unit{}, 1, 0, 0, 0
+	s.windows = windows{}
+	s.index, err = newIndex(s.dir, s.memory, firstBits)
 	return err
 }
 
-func (s *Store) load(ctx context.Context) error {
-	rows, err := s.conn.QueryContext(ctx, "SELECT id, name, (SELECT coalesce(max(n), -1) + 1 FROM digest WHERE unit = unit.id) FROM unit")
-	if err != nil {
-		return err
+// release closes the files.
+func (s *Store) release() error {
+	var err error
+	if s.index != nil {
+		err = s.index.close()
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
-	for rows.Next() {
-		var id, next int64
-		var name string
-		if err := rows.Scan(&id, &name, &next); err != nil {
-			return err
-		}
-		s.units[name], s.next[id] = id, next
+	if s.file != nil {
+		err = errors.Join(err, s.file.Close())
 	}
-	return rows.Err()
+	s.file, s.index = nil, nil
+	return err
 }
 
-// Close commits what was kept.
+// Close makes durable what was kept.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.commit(context.Background())
-	if s.many != nil {
-		err = errors.Join(err, s.many.Close())
+	err := s.broken
+	if s.writing && err == nil {
+		if err = s.sync(); err == nil {
+			err = s.write(add(make([]byte, blockHead), ended, 0, "", pipeline.Sum{}))
+		}
 	}
-	if s.conn != nil {
-		err = errors.Join(err, s.conn.Close())
-	}
-	return errors.Join(err, s.db.Close())
+	s.writing, s.broken = false, errClosed
+	return errors.Join(err, s.release())
 }
 
-// Flush commits what was kept so far.
-func (s *Store) Flush(ctx context.Context) error {
+var errClosed = errors.New("the digests are closed")
+
+// Flush makes durable what was kept so far.
+func (s *Store) Flush(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return wrap("keeping digests", s.commit(ctx))
+	if !s.writing || s.broken != nil {
+		return wrap("keeping digests", s.broken)
+	}
+	return wrap("keeping digests", s.sync())
 }
 
-func (s *Store) commit(ctx context.Context) error {
-	if s.open < 0 {
+func (s *Store) sync() error {
+	if s.synced {
 		return nil
 	}
-	s.open = -1
-	_, err := s.conn.ExecContext(ctx, "COMMIT")
+	err := s.file.Sync()
+	s.synced = err == nil
 	return err
 }
 
-// begin is called with the lock held, before every change.
-func (s *Store) begin(ctx context.Context, entries int) error {
-	if s.open+entries > often {
-		if err := s.commit(ctx); err != nil {
-			return err
-		}
+// write appends a block.
+func (s *Store) write(b []byte) error {
+	if _, err := s.file.WriteAt(seal(b), s.size); err != nil {
+		return err
 	}
-	if s.open >= 0 {
-		s.open += entries
-		return nil
+	s.size += int64(len(b))
+	s.synced = false
+	return nil
+}
+
+// begin is called before every write.
+func (s *Store) begin() (err error) {
+	if s.writing || s.broken != nil {
+		return s.broken
 	}
-	_, err := s.conn.ExecContext(ctx, "BEGIN IMMEDIATE")
+	switch {
+	case s.file == nil:
+		head := header(s.run)
+		s.file, err = replace(s.name, func(f *os.File) error { _, err := f.Write(head); return err })
+		s.size = int64(len(head))
+	case s.dead > s.live && s.dead > few:
+		err = s.compact()
+	default:
+		err = s.file.Truncate(s.size) // what a process that died had begun
+	}
 	if err == nil {
-		s.open = entries
+		err = s.write(add(make([]byte, blockHead), begun, 0, s.boot, pipeline.Sum{}))
 	}
+	if err == nil {
+		err = s.sync()
+	}
+	s.writing = err == nil
 	return err
 }
 
-// unit gives a unit's number, made when create says so; -1 when there is none.
-func (s *Store) unit(ctx context.Context, name string, create bool) (int64, error) {
-	if id, ok := s.units[name]; ok {
-		return id, nil
-	}
-	if !create {
-		return -1, nil
-	}
-	res, err := s.conn.ExecContext(ctx, "INSERT INTO unit (name) VALUES (?)", name)
-	if err != nil {
-		return 0, err
-	}
-	id, err := res.LastInsertId()
-	s.units[name] = id
-	return id, err
-}
+// few is how many dead entries are no reason to write the log anew.
+const few = 10_000
 
-// Pass begins a pass: nothing was seen yet.
-func (s *Store) Pass() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.seen = map[int64]*bitset{}
-}
-
-// chunk is how many keys are looked up by one statement.
-const chunk = 200
-
-// Look gives what is known of the keys, and counts them as seen in this pass.
-func (s *Store) Look(ctx context.Context, unit string, keys []string) (map[string]pipeline.Known, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := make(map[string]pipeline.Known, len(keys))
-	id, err := s.unit(ctx, unit, false)
-	if err != nil || id < 0 {
-		return out, wrap("looking digests up", err)
-	}
-	for len(keys) > 0 {
-		n := min(chunk, len(keys))
-		if err := s.look(ctx, id, keys[:n], out); err != nil {
-			return nil, wrap("looking digests up", err)
-		}
-		keys = keys[n:]
-	}
-	return out, nil
-}
-
-func (s *Store) look(ctx context.Context, id int64, keys []string, out map[string]pipeline.Known) error {
-	args := make([]any, 0, len(keys)+1)
-	args = append(args, id)
-	for _, k := range keys {
-		args = append(args, []byte(k))
-	}
-	rows, err := s.query(ctx, len(keys), args)
-	if err != nil {
+// change appends a block of entries of one unit, and lets them count.
+func (s *Store) change(name string, fill func(b []byte, id uint64) []byte) error {
+	if err := s.begin(); err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
-	for rows.Next() {
-		var key, sum sql.RawBytes
-		var n int64
-		var k pipeline.Known
-		if err := rows.Scan(&key, &n, &sum, &k.Refused); err != nil {
-			return err
-		}
-		copy(k.Sum[:], sum)
-		out[string(key)] = k
-		s.see(id, n)
+	b := make([]byte, blockHead, 16<<10)
+	id := s.nextID
+	if u := s.units[name]; u != nil {
+		id = u.id
+	} else {
+		b = add(b, named, id, name, pipeline.Sum{})
 	}
-	return rows.Err()
+	return s.append(fill(b, id), true)
 }
 
-func (s *Store) query(ctx context.Context, keys int, args []any) (*sql.Rows, error) {
-	statement := "SELECT key, n, sum, refused FROM digest WHERE unit = ? AND key IN (?" + strings.Repeat(",?", keys-1) + ")"
-	if keys < chunk {
-		return s.conn.QueryContext(ctx, statement, args...)
+// append appends a block and lets it count; with seen its keys are seen.
+func (s *Store) append(b []byte, seen bool) error {
+	if err := s.begin(); err != nil {
+		return err
 	}
-	if s.many == nil {
-		var err error
-		if s.many, err = s.conn.PrepareContext(ctx, statement); err != nil {
-			return nil, err
-		}
+	at := s.size
+	if err := s.write(b); err != nil {
+		return err
 	}
-	return s.many.QueryContext(ctx, args...)
+	s.broken = entries(at, b[blockHead:], func(e entry) error { return s.apply(e, at, seen) })
+	return s.broken
 }
 
-func (s *Store) see(unit, n int64) {
-	b := s.seen[unit]
-	if b == nil {
-		b = &bitset{}
-		s.seen[unit] = b
+// apply lets an entry of the block at this offset count.
+func (s *Store) apply(e entry, block int64, seen bool) error {
+	u := s.byID[e.unit]
+	if e.kind == named {
+		u = &unit{id: e.unit, name: string(e.key)}
+		s.units[u.name], s.byID[u.id] = u, u
+		s.nextID = max(s.nextID, u.id+1)
 	}
-	b.set(n)
-}
-
-// Keep remembers records that the target holds, or has refused, from now on.
-func (s *Store) Keep(ctx context.Context, unit string, entries map[string]pipeline.Known) error {
-	if len(entries) == 0 {
+	if u == nil {
+		return errDamaged
+	}
+	if n := len(u.blocks); n == 0 || u.blocks[n-1] != block {
+		u.blocks = append(u.blocks, block)
+	}
+	switch e.kind {
+	case named:
+		return nil
+	case whole:
+		u.whole = true
+		return nil
+	case dropped:
+		s.live, s.dead = s.live-u.all, s.dead+u.all
+		delete(s.units, u.name)
+		delete(s.byID, u.id)
 		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return wrap("keeping digests", s.keep(ctx, unit, entries))
+	return s.place(u, e, seen)
 }
 
-func (s *Store) keep(ctx context.Context, unit string, entries map[string]pipeline.Known) error {
-	if err := s.begin(ctx, len(entries)); err != nil {
+// place lets an entry stand for its key, which is seen when it was or is now.
+func (s *Store) place(u *unit, e entry, seen bool) error {
+	if err := s.index.room(); err != nil {
 		return err
 	}
-	id, err := s.unit(ctx, unit, true)
+	hash := s.hash(u.id, string(e.key))
+	i, old, err := s.find(u.id, e.key, hash)
 	if err != nil {
 		return err
 	}
-	stmt, err := s.conn.PrepareContext(ctx, "INSERT INTO digest VALUES (?, ?, ?, ?, ?) ON CONFLICT (unit, key) DO UPDATE SET sum = excluded.sum, refused = excluded.refused RETURNING n")
-	if err != nil {
-		return err
+	if !old.empty() {
+		s.live, s.dead = s.live-1, s.dead+1
+		u.count(old, -1)
 	}
-	defer stmt.Close() //nolint:errcheck // nothing hangs on it
-	for key, k := range entries {
-		var n int64
-		if err := stmt.QueryRowContext(ctx, id, []byte(key), s.next[id], k.Sum[:], k.Refused).Scan(&n); err != nil {
-			return err
+	if e.kind == forgotten {
+		s.dead++
+		if old.empty() {
+			return nil
 		}
-		if n == s.next[id] {
-			s.next[id]++
-		}
-		s.see(id, n)
+		return s.index.set(i, slot{hash, removed})
 	}
-	return nil
+	next := slot{hash, uint64(e.at) << markBits}
+	if seen || old.seen() && !old.empty() {
+		next.ref |= seenMark
+	}
+	if e.kind&refused != 0 {
+		next.ref |= refusedMark
+	}
+	if old.empty() {
+		s.index.used++
+	}
+	s.live++
+	u.count(next, 1)
+	return s.index.set(i, next)
 }
 
-// Refuse notes that the target holds these records no more.
-func (s *Store) Refuse(ctx context.Context, unit string, keys []string) error {
-	return s.each(ctx, unit, keys, "UPDATE digest SET refused = 1 WHERE unit = ? AND key = ?")
-}
-
-// Forget forgets records.
-func (s *Store) Forget(ctx context.Context, unit string, keys []string) error {
-	return s.each(ctx, unit, keys, "DELETE FROM digest WHERE unit = ? AND key = ?")
-}
-
-func (s *Store) each(ctx context.Context, unit string, keys []string, statement string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id, err := s.unit(ctx, unit, false)
-	if err != nil || id < 0 || len(keys) == 0 {
-		return wrap("changing digests", err)
+func (u *unit) count(s slot, n int64) {
+	u.all += n
+	if !s.refused() {
+		u.held += n
 	}
-	if err := s.begin(ctx, len(keys)); err != nil {
-		return wrap("changing digests", err)
-	}
-	for _, k := range keys {
-		if _, err := s.conn.ExecContext(ctx, statement, id, []byte(k)); err != nil {
-			return wrap("changing digests", err)
-		}
-	}
-	return nil
-}
-
-// Drop forgets a unit.
-func (s *Store) Drop(ctx context.Context, unit string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id, err := s.unit(ctx, unit, false)
-	if err != nil || id < 0 {
-		return wrap("forgetting digests", err)
-	}
-	if err := s.begin(ctx, 1); err != nil {
-		return wrap("forgetting digests", err)
-	}
-	for _, q := range []string{"DELETE FROM digest WHERE unit = ?", "DELETE FROM unit WHERE id = ?"} {
-		if _, err := s.conn.ExecContext(ctx, q, id); err != nil {
-			return wrap("forgetting digests", err)
-		}
-	}
-	delete(s.units, unit)
-	delete(s.next, id)
-	delete(s.seen, id)
-	return nil
-}
-
-// Units lists the units of which anything is known.
-func (s *Store) Units() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []string
-	for name := range s.units {
-		out = append(out, name)
-	}
-	return out
-}
-
-// Count counts the records of a unit that the target holds, and those not seen
-// in this pass, refused ones included.
-func (s *Store) Count(ctx context.Context, unit string) (held, unseen int64, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id, err := s.unit(ctx, unit, false)
-	if err != nil || id < 0 {
-		return 0, 0, wrap("counting digests", err)
-	}
-	var all int64
-	if err := s.conn.QueryRowContext(ctx, "SELECT count(*), coalesce(sum(refused = 0), 0) FROM digest WHERE unit = ?", id).Scan(&all, &held); err != nil {
-		return 0, 0, wrap("counting digests", err)
-	}
-	return held, all - s.seen[id].count(), nil
-}
-
-// Unseen lists, in pages, the keys of a unit that were not seen in this pass.
-func (s *Store) Unseen(ctx context.Context, unit string) iter.Seq2[[]string, error] {
-	return func(yield func([]string, error) bool) {
-		after := []byte(nil)
-		for {
-			page, last, err := s.unseen(ctx, unit, after)
-			if err != nil {
-				yield(nil, wrap("listing digests", err))
-				return
-			}
-			if len(page) > 0 && !yield(page, nil) || last == nil {
-				return
-			}
-			after = last
-		}
+	if !s.seen() {
+		u.unseen += n
 	}
 }
 
-func (s *Store) unseen(ctx context.Context, unit string, after []byte) (page []string, last []byte, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id, err := s.unit(ctx, unit, false)
-	if err != nil || id < 0 {
-		return nil, nil, err
-	}
-	rows, err := s.conn.QueryContext(ctx, "SELECT key, n FROM digest WHERE unit = ? AND (? IS NULL OR key > ?) ORDER BY key LIMIT 5000", id, after, after)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer rows.Close() //nolint:errcheck // Err tells
-	for rows.Next() {
-		var key []byte
-		var n int64
-		if err := rows.Scan(&key, &n); err != nil {
-			return nil, nil, err
-		}
-		last = key
-		if !s.seen[id].has(n) {
-			page = append(page, string(key))
-		}
-	}
-	return page, last, rows.Err()
+func (s *Store) hash(unit uint64, key string) uint64 {
+	return maphash.String(s.seed, key) ^ unit*0x9e3779b97f4a7c15
 }
 
-// Complete notes that a unit was compared to its end; Completed tells.
-func (s *Store) Complete(ctx context.Context, unit string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.begin(ctx, 1); err != nil {
-		return wrap("keeping digests", err)
-	}
-	id, err := s.unit(ctx, unit, true)
-	if err == nil {
-		_, err = s.conn.ExecContext(ctx, "UPDATE unit SET whole = 1 WHERE id = ?", id)
-	}
-	return wrap("keeping digests", err)
+func (s *Store) find(unit uint64, key []byte, hash uint64) (uint64, slot, error) {
+	return s.index.find(hash, func(o slot) (bool, error) {
+		e, err := s.read(o)
+		return err == nil && e.unit == unit && string(e.key) == string(key), err
+	})
 }
 
-// Completed reports whether the unit's digests are those of all that is on the
-// target.
-func (s *Store) Completed(ctx context.Context, unit string) (whole bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err = s.conn.QueryRowContext(ctx, "SELECT coalesce(max(whole), 0) FROM unit WHERE name = ?", unit).Scan(&whole)
-	return whole, wrap("reading digests", err)
-}
+func (s *Store) read(o slot) (entry, error) { return s.windows.read(s.file, s.size, o.at()) }
 
 func wrap(op string, err error) error {
 	if err == nil {

@@ -1,0 +1,210 @@
+package digests
+
+import (
+	"context"
+	"iter"
+	"slices"
+
+	"outgrow/pipeline"
+)
+
+var _ pipeline.Digests = (*Store)(nil)
+
+// Pass begins a pass: nothing was seen yet.
+func (s *Store) Pass() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken != nil {
+		return // whatever comes next says so
+	}
+	s.broken = s.index.each(func(i uint64, o slot) error {
+		if !o.seen() {
+			return nil
+		}
+		return s.index.set(i, slot{o.hash, o.ref &^ seenMark})
+	})
+	for _, u := range s.units {
+		u.unseen = u.all
+	}
+}
+
+// Look gives what is known of the keys, and counts them as seen in this pass.
+func (s *Store) Look(_ context.Context, unit string, keys []string) (map[string]pipeline.Known, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[string]pipeline.Known, len(keys))
+	u := s.units[unit]
+	if u == nil || s.broken != nil {
+		return out, wrap("looking digests up", s.broken)
+	}
+	for _, key := range keys {
+		var e entry
+		i, o, err := s.index.find(s.hash(u.id, key), func(o slot) (_ bool, err error) {
+			e, err = s.read(o)
+			return err == nil && e.unit == u.id && string(e.key) == key, err
+		})
+		if err == nil && !o.empty() {
+			out[key] = e.known()
+			if !o.seen() {
+				u.unseen--
+				err = s.index.set(i, slot{o.hash, o.ref | seenMark})
+			}
+		}
+		if err != nil {
+			return nil, wrap("looking digests up", err)
+		}
+	}
+	return out, nil
+}
+
+// Keep remembers records that the target holds, or has refused, from now on.
+func (s *Store) Keep(_ context.Context, unit string, entries map[string]pipeline.Known) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return wrap("keeping digests", s.change(unit, func(b []byte, id uint64) []byte {
+		for key, k := range entries {
+			b = add(b, kindOf(k), id, key, k.Sum)
+		}
+		return b
+	}))
+}
+
+// Refuse notes that the target holds these records no more.
+func (s *Store) Refuse(_ context.Context, unit string, keys []string) error {
+	return s.each(unit, keys, func(b []byte, e entry) []byte { return add(b, e.kind|refused, e.unit, string(e.key), e.sum) })
+}
+
+// Forget forgets records.
+func (s *Store) Forget(_ context.Context, unit string, keys []string) error {
+	return s.each(unit, keys, func(b []byte, e entry) []byte { return add(b, forgotten, e.unit, string(e.key), e.sum) })
+}
+
+// each writes another entry for those of the keys that are known.
+func (s *Store) each(unit string, keys []string, another func([]byte, entry) []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.units[unit]
+	if u == nil || s.broken != nil {
+		return wrap("changing digests", s.broken)
+	}
+	b := make([]byte, blockHead)
+	for _, key := range keys {
+		_, o, err := s.find(u.id, []byte(key), s.hash(u.id, key))
+		if err != nil {
+			return wrap("changing digests", err)
+		}
+		if o.empty() {
+			continue
+		}
+		e, err := s.read(o)
+		if err != nil {
+			return wrap("changing digests", err)
+		}
+		b = another(b, e)
+	}
+	if len(b) == blockHead {
+		return nil
+	}
+	return wrap("changing digests", s.append(b, false))
+}
+
+// Drop forgets a unit.
+func (s *Store) Drop(_ context.Context, unit string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.units[unit]
+	if u == nil || s.broken != nil {
+		return wrap("forgetting digests", s.broken)
+	}
+	return wrap("forgetting digests", s.append(add(make([]byte, blockHead), dropped, u.id, "", pipeline.Sum{}), false))
+}
+
+// Units lists the units of which anything is known.
+func (s *Store) Units() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for name := range s.units {
+		out = append(out, name)
+	}
+	return out
+}
+
+// Count counts the records of a unit that the target holds, and those not seen
+// in this pass, refused ones included.
+func (s *Store) Count(_ context.Context, unit string) (held, unseen int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u := s.units[unit]; u != nil {
+		held, unseen = u.held, u.unseen
+	}
+	return held, unseen, wrap("counting digests", s.broken)
+}
+
+// enough is how many keys are in a page of those not seen, about.
+const enough = 5000
+
+// Unseen lists, in pages, the keys of a unit that were not seen in this pass.
+// What it has listed may be forgotten meanwhile.
+func (s *Store) Unseen(_ context.Context, unit string) iter.Seq2[[]string, error] {
+	return func(yield func([]string, error) bool) {
+		for next := 0; next >= 0; {
+			var page []string
+			var err error
+			if page, next, err = s.unseen(unit, next); err != nil {
+				yield(nil, wrap("listing digests", err))
+				return
+			}
+			if len(page) > 0 && !yield(page, nil) {
+				return
+			}
+		}
+	}
+}
+
+// unseen reads blocks of a unit until there is a page; next is -1 at the end.
+func (s *Store) unseen(unit string, next int) (page []string, _ int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.units[unit]
+	if u == nil || s.broken != nil {
+		return nil, -1, s.broken
+	}
+	for ; next < len(u.blocks); next++ {
+		if len(page) >= enough {
+			slices.Sort(page)
+			return page, next, nil
+		}
+		err := s.block(u.blocks[next], func(e entry) error {
+			_, o, err := s.current(e)
+			if err == nil && !o.empty() && !o.seen() {
+				page = append(page, string(e.key))
+			}
+			return err
+		})
+		if err != nil {
+			return nil, -1, err
+		}
+	}
+	slices.Sort(page)
+	return page, -1, nil
+}
+
+// Complete notes that a unit was compared to its end; Completed tells.
+func (s *Store) Complete(_ context.Context, unit string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return wrap("keeping digests", s.change(unit, func(b []byte, id uint64) []byte { return add(b, whole, id, "", pipeline.Sum{}) }))
+}
+
+// Completed reports whether the unit's digests are those of all that is on the
+// target.
+func (s *Store) Completed(_ context.Context, unit string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.units[unit]
+	return u != nil && u.whole, wrap("reading digests", s.broken)
+}

@@ -1,0 +1,253 @@
+package digests
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"outgrow/pipeline"
+)
+
+// The log begins with magic, the length of the run's name and that name. Blocks
+// follow, each written by one call: length and CRC-32C of what it holds, then
+// entries, all of one unit. A later entry of a key stands for the earlier ones.
+const magic = "outgrow digests 2\n"
+
+// blockHead is the bytes of a block before its entries.
+const blockHead = 8
+
+// maxBlock is more than any block holds.
+const maxBlock = 1 << 30
+
+// What an entry says. Up to forgotten it is of a key, the others are of a unit,
+// or of all.
+const (
+	refused   byte = 1 << iota // added to an entry with a sum
+	doubt                      // added to an entry with a sum
+	forgotten                  // the key is known no more; no sum
+
+	named   byte = 0x80 + iota // the key is the unit's name
+	whole                      // the unit was compared to its end
+	dropped                    // the unit is known no more
+	begun                      // a process writes from here on; the key is the boot's id
+	ended                      // and has made durable what it wrote
+)
+
+// entry is one of the log. Its key is only valid until the next is read.
+type entry struct {
+	at   int64 // where in the log
+	kind byte
+	unit uint64
+	key  []byte
+	sum  pipeline.Sum
+}
+
+func (e entry) known() pipeline.Known {
+	return pipeline.Known{Sum: e.sum, Refused: e.kind&refused != 0, Doubt: e.kind&doubt != 0}
+}
+
+func kindOf(k pipeline.Known) (kind byte) {
+	if k.Refused {
+		kind |= refused
+	}
+	if k.Doubt {
+		kind |= doubt
+	}
+	return kind
+}
+
+// add appends an entry to a block.
+func add(b []byte, kind byte, unit uint64, key string, sum pipeline.Sum) []byte {
+	b = binary.AppendUvarint(append(b, kind), unit)
+	b = append(binary.AppendUvarint(b, uint64(len(key))), key...)
+	if kind < forgotten {
+		b = append(b, sum[:]...)
+	}
+	return b
+}
+
+// decode reads an entry; n is 0 when b does not hold all of it.
+func decode(b []byte) (e entry, n int) {
+	if len(b) == 0 {
+		return e, 0
+	}
+	e.kind, n = b[0], 1
+	var length uint64
+	for _, v := range []*uint64{&e.unit, &length} {
+		x, size := binary.Uvarint(b[n:])
+		if size <= 0 {
+			return e, 0
+		}
+		*v, n = x, n+size
+	}
+	if length > uint64(len(b)-n) {
+		return e, 0
+	}
+	e.key, n = b[n:n+int(length)], n+int(length)
+	if e.kind < forgotten {
+		if copy(e.sum[:], b[n:]) < len(e.sum) {
+			return e, 0
+		}
+		n += len(e.sum)
+	}
+	return e, n
+}
+
+// entries calls f for every entry of a block that is at this offset.
+func entries(at int64, payload []byte, f func(entry) error) error {
+	for n := 0; n < len(payload); {
+		e, size := decode(payload[n:])
+		if size == 0 {
+			return errDamaged
+		}
+		e.at = at + blockHead + int64(n)
+		if err := f(e); err != nil {
+			return err
+		}
+		n += size
+	}
+	return nil
+}
+
+var (
+	errDamaged = errors.New("the file is damaged")
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+func header(run string) []byte {
+	return append(binary.AppendUvarint([]byte(magic), uint64(len(run))), run...)
+}
+
+// blocks calls f for the blocks between two offsets, and gives the end of the
+// last one that is whole: a process that dies leaves the beginning of one behind.
+func blocks(f *os.File, from, to int64, each func(at int64, payload []byte) error) (end int64, err error) {
+	r := bufio.NewReaderSize(io.NewSectionReader(f, from, to-from), 256<<10)
+	var head [blockHead]byte
+	var payload []byte
+	for at := from; ; {
+		if to-at < blockHead {
+			return at, nil
+		}
+		if _, err := io.ReadFull(r, head[:]); err != nil {
+			return at, err
+		}
+		size := int64(binary.LittleEndian.Uint32(head[:]))
+		if size == 0 || size > maxBlock {
+			return at, errDamaged
+		}
+		if size > to-at-blockHead {
+			return at, nil
+		}
+		if int64(cap(payload)) < size {
+			payload = make([]byte, size)
+		}
+		payload = payload[:size]
+		if _, err := io.ReadFull(r, payload); err != nil {
+			return at, err
+		}
+		if crc32.Checksum(payload, castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
+			return at, errDamaged
+		}
+		if err := each(at, payload); err != nil {
+			return at, err
+		}
+		at += blockHead + size
+	}
+}
+
+// seal fills in the head of a block, for which the first bytes are kept free.
+func seal(b []byte) []byte {
+	binary.LittleEndian.PutUint32(b, uint32(len(b)-blockHead))
+	binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[blockHead:], castagnoli))
+	return b
+}
+
+// bootID names the time since the machine was started, during which nothing that
+// was written is lost. Where that is not known it is another one every time.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return rand.Text()
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// replace makes a file by what write writes, and lets it take the place of the
+// one of that name once it is durable. It stays open.
+func replace(name string, write func(*os.File) error) (_ *os.File, err error) {
+	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	if err := write(f); err != nil {
+		return nil, err
+	}
+	if err := f.Sync(); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// load reads what the log tells of this run; damage, another run's and what may
+// not have become durable is an error.
+func (s *Store) load() error {
+	f, err := os.OpenFile(s.name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	s.file = f
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	head := header(s.run)
+	have := make([]byte, len(head))
+	if _, err := io.ReadFull(f, have); err != nil || string(have) != string(head) {
+		return fmt.Errorf("not kept for this run: %w", errDamaged)
+	}
+	s.size = info.Size()
+	by := s.boot // of the process that wrote last, when it has not ended
+	end, err := blocks(f, int64(len(head)), s.size, func(at int64, payload []byte) error {
+		return entries(at, payload, func(e entry) error {
+			switch e.kind {
+			case begun:
+				by = string(e.key)
+			case ended:
+				by = s.boot
+			default:
+				return s.apply(e, at, false)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if by != s.boot {
+		return fmt.Errorf("the machine stopped while it was written: %w", errDamaged)
+	}
+	s.size = end
+	return nil
+}
