@@ -22,11 +22,13 @@ func (s *Sink) Remove(ctx context.Context, unit pipeline.Unit, keys []string) (p
 		return out, err
 	}
 	s.mu.Lock()
-	tables := s.tables
+	tables, all := s.tables, s.keys
 	s.mu.Unlock()
-	all, err := s.foreignKeys(ctx, sorted(tables))
-	if err != nil {
-		return out, pg.Classify("reading the foreign keys", err)
+	var err error
+	if all == nil {
+		if all, err = s.foreignKeys(ctx, sorted(tables)); err != nil {
+			return out, pg.Classify("reading the foreign keys", err)
+		}
 	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		r := remover{sink: s, tx: tx, tables: tables, keys: all}
@@ -52,7 +54,8 @@ func (s *Sink) foreignKeys(ctx context.Context, names []string) ([]foreignKey, e
 }
 
 // Levels puts tables after those that they refer to. A reference to the table
-// itself counts for nothing: such rows may have to be tried again.
+// itself counts for nothing: such rows may have to be tried again. The foreign keys
+// are remembered for Remove: nobody makes others while the lock is held.
 func (s *Sink) Levels(ctx context.Context, units []pipeline.Unit) ([][]pipeline.Unit, error) {
 	for _, u := range units {
 		if err := s.Prepare(ctx, u); err != nil {
@@ -66,6 +69,9 @@ func (s *Sink) Levels(ctx context.Context, units []pipeline.Unit) ([][]pipeline.
 	if err != nil {
 		return nil, pg.Classify("reading the foreign keys", err)
 	}
+	s.mu.Lock()
+	s.keys = keys
+	s.mu.Unlock()
 	refers := make([][2]string, len(keys))
 	for i, k := range keys {
 		refers[i] = [2]string{k.Table, k.RefTable}

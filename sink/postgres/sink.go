@@ -50,8 +50,9 @@ type Sink struct {
 	known  *schema.Schema
 	store  *pgstate.Store
 
-	mu     sync.Mutex // guards tables and serialises the preparation
+	mu     sync.Mutex // guards what follows and serialises the preparation
 	tables map[string]*pg.Table
+	keys   []foreignKey // of all tables, as Levels found them; nil before that
 }
 
 var (
