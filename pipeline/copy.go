@@ -361,8 +361,9 @@ func (c *copier[T]) remember(ctx context.Context, b Batch[T], out Outcome) error
 		return nil
 	}
 	keep := make(map[string]Known, len(b.Records))
+	var of Summer
 	for _, r := range b.Records {
-		sum, err := SumOf(r)
+		sum, err := of.Of(r)
 		if err != nil {
 			return err
 		}

@@ -181,13 +181,14 @@ func (s *strays[T]) batch(ctx context.Context, b Batch[T]) error {
 		return err
 	}
 	var found []stray[T]
+	var of Summer
 	for _, r := range b.Records {
-		sum, err := SumOf(r)
+		sum, err := of.Of(r)
 		if err != nil {
 			return err
 		}
 		k, ok := known[r.Key()]
-		if ok && k.Sum == sum {
+		if ok && k.Sum == sum && !k.Doubt {
 			continue
 		}
 		found = append(found, stray[T]{r, sum, k, !ok})
@@ -292,25 +293,7 @@ func (s *strays[T]) untouched(f stray[T], got T, there bool) (bool, error) {
 	if f.fresh || f.known.Refused || !there {
 		return !there && (f.fresh || f.known.Refused), nil
 	}
-	sum, err := SumOf(alike(got, f.record))
-	return sum == f.known.Sum, err
-}
-
-// alike gives a row of the target the columns of the source's, in their order,
-// so that both have comparable sums.
-func alike[T Record](got, want T) Record {
-	g, ok := any(got).(*Row)
-	w, ok2 := any(want).(*Row)
-	if !ok || !ok2 {
-		return got
-	}
-	out := &Row{Table: w.Table, Values: make([]any, len(w.Values))}
-	for i, c := range w.Table.Columns {
-		if k := slices.Index(g.Table.Columns, c); k >= 0 {
-			out.Values[i] = g.Values[k]
-		}
-	}
-	return out
+	return leftAlone(got, f.known, tableOf(f.record))
 }
 
 func (s *strays[T]) prepare(ctx context.Context, u Unit) error {

@@ -33,6 +33,13 @@ type Delta[T Record] struct {
 	Equal  func(ctx context.Context, u Unit, want, got T) ([]Field, error)
 	// MayDelete allows a pass to remove more than a fifth of what a unit holds.
 	MayDelete bool
+	// Exact: Target gives records back as they were written, so that their digests
+	// tell whether somebody else has written them since. Such a record is neither
+	// changed nor removed, but told to Conflict (which may be nil, and is called by
+	// several goroutines), unless MayOverwrite says so.
+	Exact        bool
+	MayOverwrite bool
+	Conflict     func(Stray)
 }
 
 // UnitSync counts what a pass did to a unit.
@@ -44,6 +51,8 @@ type UnitSync struct {
 	Changed int64  `json:"changed"`
 	Deleted int64  `json:"deleted"`
 	Refused int64  `json:"refused"` // newly; those of earlier passes are Same
+	// Conflicts are left as somebody else has written them on the target.
+	Conflicts int64 `json:"conflicts,omitempty"`
 }
 
 // Add sums two counts.
@@ -54,6 +63,7 @@ func (s *UnitSync) Add(o UnitSync) {
 	s.Changed += o.Changed
 	s.Deleted += o.Deleted
 	s.Refused += o.Refused
+	s.Conflicts += o.Conflicts
 }
 
 // ErrMany is what a pass ends with, before it has removed anything, when it
@@ -84,19 +94,25 @@ func Sync[T Record](ctx context.Context, d Delta[T]) ([]UnitSync, error) {
 
 type syncer[T Record] struct {
 	Delta[T]
-	upsert Upserter[T]
-	remove func(context.Context, Unit, []string) (Outcome, error)
-	final  bool // refusals are final
-	repeat bool // units are read once more
+	upsert  Upserter[T]
+	remove  func(context.Context, Unit, []string) (Outcome, error)
+	final   bool // refusals are final
+	repeat  bool // units are read once more
+	freeing bool // records whose values others wait for are removed
 
-	mu       sync.Mutex
-	units    map[string]*UnitSync
-	deferred map[string]int64 // records to be tried again, by unit
-	lines    map[string]bool  // units with lines in the quarantine
+	mu         sync.Mutex
+	units      map[string]*UnitSync
+	pending    map[string]*offered[T]     // records to be written, by unit
+	deferred   map[string]int64           // records to be tried again, by unit
+	duplicates bool                       // some of these wait for a unique value
+	moved      map[string]map[string]bool // records that were removed for a while, by unit
+	lines      map[string]bool            // units with lines in the quarantine
+	tables     map[string]*Table          // of the source, by unit
 }
 
 func newSyncer[T Record](ctx context.Context, d Delta[T]) (*syncer[T], error) {
-	s := &syncer[T]{Delta: d, units: map[string]*UnitSync{}, deferred: map[string]int64{}, lines: map[string]bool{}}
+	s := &syncer[T]{Delta: d, units: map[string]*UnitSync{}, pending: map[string]*offered[T]{}, deferred: map[string]int64{},
+		moved: map[string]map[string]bool{}, lines: map[string]bool{}, tables: map[string]*Table{}}
 	lane := "the target"
 	if len(d.Units) > 0 {
 		lane = string(d.Units[0].Lane)
@@ -217,35 +233,7 @@ func (s *syncer[T]) scan(ctx context.Context, units []Unit) error {
 		}
 	}
 	return Scan(ctx, Survey[T]{Source: s.Source, Transforms: s.Transforms, Units: units, Workers: s.Workers, PartBytes: s.PartBytes,
-		Meter: s.Meter, Backoff: s.Backoff, Handle: s.batch})
-}
-
-// again reads the units once more that have records which the target refused
-// for the sake of others, until nothing more is taken; what is refused then is
-// refused for good.
-func (s *syncer[T]) again(ctx context.Context, levels [][]Unit) error {
-	for before := int64(-1); ; {
-		var left int64
-		for _, n := range s.deferred {
-			left += n
-		}
-		if left == 0 {
-			return nil
-		}
-		s.final, s.repeat = left == before, true
-		before = left
-		todo := s.deferred
-		s.deferred = map[string]int64{}
-		for _, units := range levels {
-			units = slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return todo[u.ID()] == 0 })
-			if len(units) == 0 {
-				continue
-			}
-			if err := s.scan(ctx, units); err != nil {
-				return err
-			}
-		}
-	}
+		Meter: s.Meter, Backoff: s.Backoff, Handle: s.batch, UnitDone: s.drain})
 }
 
 // goneUnits are those that this or an earlier run wrote, and that are not in the
@@ -319,15 +307,20 @@ func (s *syncer[T]) removeUnseen(ctx context.Context, u Unit) error {
 		if err != nil {
 			return err
 		}
-		if err := s.take(ctx, u, keys, true); err != nil {
-			return err
+		for part := range slices.Chunk(keys, page) {
+			if part, err = s.mine(ctx, u, part); err == nil {
+				err = s.take(ctx, u, part, true)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 // page is how many records are removed at a time.
-const page = 500
+const page = 1000
 
 // take removes records from the target, and those that cannot stay without them;
 // forget says that the source has them no more.

@@ -19,6 +19,7 @@ type cutoverCmd struct {
 	parityFlags
 	Accept       []string      `help:"Reasons whose refused records you agree to leave in the quarantine: orphan, needs-embedding, ..." placeholder:"REASON"`
 	AllowDeletes bool          `help:"As in sync."`
+	Overwrite    bool          `help:"As in sync."`
 	Chown        string        `help:"As in migrate." placeholder:"USER:GROUP"`
 	StopCmd      string        `name:"stop-cmd" help:"Shell command that stops every Open WebUI on the source; without it you are asked to." placeholder:"CMD"`
 	StartCmd     string        `name:"start-cmd" help:"Shell command that starts Open WebUI on the target, after verify; without it you are told to." placeholder:"CMD"`

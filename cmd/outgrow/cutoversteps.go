@@ -110,9 +110,11 @@ func (g *guide) pass(ctx context.Context, step string, final bool) error {
 		return err
 	}
 	defer s.close()
-	m := &migration{app: g.app, session: s, meter: &pipeline.Meter{}, began: began, pass: &pass{mayDelete: g.cmd.AllowDeletes, units: map[string]pipeline.UnitSync{}}}
+	m := &migration{app: g.app, session: s, meter: &pipeline.Meter{}, began: began, pass: newPass(g.cmd.AllowDeletes, g.cmd.Overwrite || g.cmd.Again)}
 	code := g.tell(ctx, m.failed, m.run)
 	switch {
+	case code == pipeline.ExitDiffers && m.pass.sum().Conflicts > 0:
+		return judged(code)
 	case code == pipeline.ExitDiffers && len(m.waiting) == 0 && m.changed && final:
 		return &pipeline.Error{Op: "making the final pass", Err: errors.New("the source was written to meanwhile"), Exit: pipeline.ExitDiffers,
 			Hint: "stop Open WebUI everywhere, restart policies and controllers included, then run the same command"}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -136,7 +137,13 @@ func (m *migration) begin(ctx context.Context, findings []pipeline.Finding) erro
 }
 
 // copyAll moves the lanes at the same time; the first error stops all.
-func (m *migration) copyAll(ctx context.Context) error {
+func (m *migration) copyAll(ctx context.Context) (err error) {
+	if m.pass != nil {
+		if m.pass.conflicts, err = newStrayList(filepath.Join(m.state, touchedFile)); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, m.pass.conflicts.close()) }()
+	}
 	gate := &pipeline.Gate{}
 	have := map[string]bool{}
 	for _, l := range m.lanes {
@@ -208,7 +215,7 @@ func (m *migration) conclude(ctx context.Context) error {
 			waiting[string(f.Reason)] = true
 		}
 	}
-	if m.changed {
+	if m.changed || m.pass != nil && m.pass.sum().Conflicts > 0 {
 		code = pipeline.ExitDiffers
 	}
 	if m.switched, err = m.switchPaths(ctx, waiting); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -56,22 +57,52 @@ type strayRun struct {
 	carry bool
 	began time.Time
 
-	mu    sync.Mutex
-	file  *bufio.Writer
+	list  *strayList
 	units []pipeline.UnitStrays
 }
 
 // straysFile lists, in the state folder, every stray by unit and key.
 const straysFile = "strays.jsonl"
 
-// read goes over all lanes, one after the other: files that rows lead to first.
-func (r *strayRun) read(ctx context.Context) error {
-	f, err := createPrivate(filepath.Join(r.state, straysFile))
+// strayList is a file with a line for each record, by unit and key.
+type strayList struct {
+	path string
+	mu   sync.Mutex
+	file *os.File
+	w    *bufio.Writer
+}
+
+func newStrayList(path string) (*strayList, error) {
+	f, err := createPrivate(path)
 	if err != nil {
-		return pipeline.Environment("writing the list of strays", err, "name a writable folder with --state")
+		return nil, pipeline.Environment("writing "+path, err, "name a writable folder with --state")
 	}
-	defer func() { _ = f.Close() }()
-	r.file = bufio.NewWriter(f)
+	return &strayList{path: path, file: f, w: bufio.NewWriter(f)}, nil
+}
+
+func (l *strayList) add(s pipeline.Stray) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if line, err := json.Marshal(s); err == nil {
+		_, _ = l.w.Write(append(line, '\n')) // close tells
+	}
+}
+
+func (l *strayList) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := errors.Join(l.w.Flush(), l.file.Close()); err != nil {
+		return pipeline.Environment("writing "+l.path, err, "free disk space in the state folder")
+	}
+	return nil
+}
+
+// read goes over all lanes, one after the other: files that rows lead to first.
+func (r *strayRun) read(ctx context.Context) (err error) {
+	if r.list, err = newStrayList(filepath.Join(r.state, straysFile)); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.list.close()) }()
 	d := startDisplay(r.err, r.json, r.meter, r.lanes)
 	if r.json {
 		d.stop()
@@ -87,7 +118,7 @@ func (r *strayRun) read(ctx context.Context) error {
 				continue
 			}
 			g.Go(func() (err error) {
-				found[i], err = l.Strays(gctx, r.meter, r.state, r.carry, r.stray)
+				found[i], err = l.Strays(gctx, r.meter, r.state, r.carry, r.list.add)
 				return err
 			})
 		}
@@ -98,18 +129,7 @@ func (r *strayRun) read(ctx context.Context) error {
 	for _, u := range found {
 		r.units = append(r.units, u...)
 	}
-	if err := r.file.Flush(); err != nil {
-		return pipeline.Environment("writing the list of strays", err, "free disk space in the state folder")
-	}
 	return nil
-}
-
-func (r *strayRun) stray(s pipeline.Stray) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if line, err := json.Marshal(s); err == nil {
-		_, _ = r.file.Write(append(line, '\n'))
-	}
 }
 
 // carryOver writes what was written on the wrong side to the target.
@@ -158,7 +178,7 @@ func (r *strayRun) conclude(done string) error {
 		code = pipeline.ExitDiffers
 	}
 	path, err := updateReport(r.state, func(rep *report) {
-		rep.Watch = &watchReport{At: r.began.UTC(), Seconds: time.Since(r.began).Seconds(), Carried: r.carry, Units: r.units, Exit: code, File: filepath.Join(r.state, straysFile)}
+		rep.Watch = &watchReport{At: r.began.UTC(), Seconds: time.Since(r.began).Seconds(), Carried: r.carry, Units: r.units, Exit: code, File: r.list.path}
 	})
 	if err != nil {
 		return err
@@ -186,7 +206,7 @@ func (r *strayRun) conclude(done string) error {
 	if sum.Refused > 0 {
 		r.say("refused %s that the target cannot hold any more: whole, in the quarantine (outgrow status %s --quarantine)", plural(sum.Refused, "record"), r.target())
 	}
-	r.say("list    %s", filepath.Join(r.state, straysFile))
+	r.say("list    %s", r.list.path)
 	return judged(code)
 }
 

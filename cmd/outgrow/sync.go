@@ -19,6 +19,7 @@ type syncCmd struct {
 	laneFlags
 	Accept       []string `help:"Reasons whose refused records you agree to leave in the quarantine: orphan, needs-embedding, ..." placeholder:"REASON"`
 	AllowDeletes bool     `help:"Remove from the target whatever the source has no more, even if that is more than a fifth of a table, collection or folder."`
+	Overwrite    bool     `help:"Change and remove rows on the target even where somebody else has written them there since the last pass. Without it they are left and listed."`
 	Strays       bool     `help:"After the cutover: carry over what was still written to the old side. Adds and changes only, and never what was changed on the target too."`
 	Chown        string   `help:"Owner of written files, USER or USER:GROUP, names or numbers (default: that of the target folder)." placeholder:"USER:GROUP"`
 }
@@ -35,16 +36,23 @@ func (c *syncCmd) Run(a *app) error {
 	if err := overwrites(s.state); err != nil {
 		return err
 	}
-	m := &migration{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now(), pass: &pass{mayDelete: c.AllowDeletes, units: map[string]pipeline.UnitSync{}}}
+	m := &migration{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now(), pass: newPass(c.AllowDeletes, c.Overwrite)}
 	a.failure = m.failed
 	return judged(a.exit(m.run(a.ctx)))
 }
 
 // pass is one run of sync.
 type pass struct {
-	mayDelete bool
-	mu        sync.Mutex
-	units     map[string]pipeline.UnitSync
+	mayDelete, mayOverwrite bool
+
+	conflicts *strayList
+
+	mu    sync.Mutex
+	units map[string]pipeline.UnitSync
+}
+
+func newPass(mayDelete, mayOverwrite bool) *pass {
+	return &pass{mayDelete: mayDelete, mayOverwrite: mayOverwrite, units: map[string]pipeline.UnitSync{}}
 }
 
 func (p *pass) add(units []pipeline.UnitSync) {
@@ -106,10 +114,14 @@ func (m *migration) move(ctx context.Context, l mover, gate *pipeline.Gate) erro
 		}
 		return l.Copy(ctx, gate, m.meter, dir)
 	}
-	units, err := l.Sync(ctx, gate, m.meter, syncHow{dir: m.state, mayDelete: m.pass.mayDelete})
+	units, err := l.Sync(ctx, gate, m.meter, syncHow{dir: m.state, mayDelete: m.pass.mayDelete, mayOverwrite: m.pass.mayOverwrite, conflict: m.pass.conflicts.add})
 	m.pass.add(units)
 	return err
 }
+
+// touchedFile lists, in the state folder, the records that a pass has left as
+// somebody else had written them on the target.
+const touchedFile = "touched.jsonl"
 
 // live reports whether the source may be in use: a sync pass will follow.
 func (s *session) live() bool {
@@ -121,8 +133,9 @@ func (s *session) live() bool {
 
 // syncHow says how a pass is made.
 type syncHow struct {
-	dir       string // the state folder
-	mayDelete bool
+	dir                     string // the state folder
+	mayDelete, mayOverwrite bool
+	conflict                func(pipeline.Stray)
 }
 
 // synced is the journal's mark of a lane whose target a pass has changed: the
@@ -160,7 +173,8 @@ func (l *lane[T]) Sync(ctx context.Context, gate *pipeline.Gate, meter *pipeline
 		return nil, err
 	}
 	units, err := pipeline.Sync(ctx, pipeline.Delta[T]{Source: l.source, Sink: l.sink, Transforms: l.transforms, Units: l.units, Workers: l.workers,
-		Gate: gate, Meter: meter, Rate: l.rate, Log: l.log, Journal: l.journal, Digests: d, Target: target, Equal: l.equal, MayDelete: how.mayDelete})
+		Gate: gate, Meter: meter, Rate: l.rate, Log: l.log, Journal: l.journal, Digests: d, Target: target, Equal: l.equal, MayDelete: how.mayDelete,
+		Exact: l.kind == pipeline.Rows, MayOverwrite: how.mayOverwrite, Conflict: how.conflict})
 	if err != nil {
 		return units, err
 	}
@@ -218,11 +232,15 @@ func (m *migration) changedUnits() []pipeline.UnitSync {
 // sayPass tells what a pass did.
 func (m *migration) sayPass() {
 	for _, u := range m.changedUnits() {
-		if u.New+u.Changed+u.Deleted+u.Refused > 0 {
+		if u.New+u.Changed+u.Deleted+u.Refused+u.Conflicts > 0 {
 			m.say("  %-42s %s new, %s changed, %s removed, %s refused", printable(u.Unit), number(u.New), number(u.Changed), number(u.Deleted), number(u.Refused))
 		}
 	}
 	s := m.pass.sum()
 	m.say("done    %s new, %s changed, %s removed, %s refused of %s read in %s", number(s.New), number(s.Changed), number(s.Deleted), number(s.Refused),
 		plural(s.Read, "record"), clock(time.Since(m.began)))
+	if s.Conflicts > 0 {
+		m.say("conflict %s that somebody else has written on the target since the last pass: left as they are, in %s", plural(s.Conflicts, "record"), m.pass.conflicts.path)
+		m.say("fix     let nobody write there; if what the source holds is right: outgrow sync %s --overwrite", m.pairArgs())
+	}
 }

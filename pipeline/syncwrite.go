@@ -1,0 +1,299 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// A unit's records are written together, whichever batches they come from, until
+// there are so many of them.
+const (
+	togetherRecords = 1000
+	togetherBytes   = 4 << 20
+)
+
+func (o *offered[T]) len() int { return len(o.fresh) + len(o.changed) }
+
+// offer takes records to be written; drain writes those that are left. Objects are
+// written at once: each takes its time, and several workers do them.
+func (s *syncer[T]) offer(ctx context.Context, o *offered[T]) error {
+	if o.len() == 0 {
+		return nil
+	}
+	id := o.unit.ID()
+	s.mu.Lock()
+	before := s.pending[id]
+	now := newOffered[T](o.unit)
+	var full []*offered[T]
+	if before != nil && before.len()+o.len() <= togetherRecords && before.bytes+o.bytes <= togetherBytes {
+		now = before
+	} else if before != nil {
+		full = append(full, before)
+	}
+	now.add(o)
+	s.pending[id] = now
+	if o.unit.Lane == Files || now.len() >= togetherRecords || now.bytes >= togetherBytes {
+		delete(s.pending, id)
+		full = append(full, now)
+	}
+	s.mu.Unlock()
+	for _, o := range full {
+		if err := s.flush(ctx, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *offered[T]) add(p *offered[T]) {
+	maps.Copy(o.sums, p.sums)
+	maps.Copy(o.known, p.known)
+	maps.Copy(o.changes, p.changes)
+	o.fresh, o.changed, o.bytes = append(o.fresh, p.fresh...), append(o.changed, p.changed...), o.bytes+p.bytes
+}
+
+// drain writes what is left of a unit.
+func (s *syncer[T]) drain(ctx context.Context, u Unit) error {
+	s.mu.Lock()
+	o := s.pending[u.ID()]
+	delete(s.pending, u.ID())
+	s.mu.Unlock()
+	if o == nil {
+		return nil
+	}
+	return s.flush(ctx, o)
+}
+
+// flush writes records that are not held anywhere else any more.
+func (s *syncer[T]) flush(ctx context.Context, o *offered[T]) error {
+	var try offered[T]
+	err := s.Backoff.Do(ctx, func(int) error {
+		try = *o
+		return s.write(ctx, &try)
+	})
+	if err != nil {
+		return &settled{err}
+	}
+	s.note(o.unit.ID(), try.count)
+	return nil
+}
+
+// settled is an error that reading a batch again would not mend.
+type settled struct{ err error }
+
+func (e *settled) Error() string   { return e.err.Error() }
+func (e *settled) Unwrap() error   { return e.err }
+func (e *settled) Retryable() bool { return false }
+
+// write writes what is to be written. Should that not come to its end, the digests
+// say that it was begun. Unique values that move from a changed record to a new one
+// are free when that comes.
+func (s *syncer[T]) write(ctx context.Context, o *offered[T]) error {
+	if err := s.guard(ctx, o); err != nil {
+		return err
+	}
+	marks := map[string]Known{}
+	for _, r := range slices.Concat(o.fresh, o.changed) {
+		if key := r.Key(); !s.standing(o, key) {
+			known := o.known[key]
+			marks[key] = Known{Sum: known.Sum, Refused: known.Refused, Doubt: true}
+		}
+	}
+	if err := s.Digests.Keep(ctx, o.unit.ID(), marks); err != nil {
+		return err
+	}
+	if err := s.put(ctx, o, o.changed, true); err != nil {
+		return err
+	}
+	return s.put(ctx, o, o.fresh, false)
+}
+
+// put writes records, and keeps what became of them.
+func (s *syncer[T]) put(ctx context.Context, o *offered[T], records []T, replace bool) error {
+	if len(records) == 0 {
+		return nil
+	}
+	if err := s.Rate.Wait(ctx, len(records)); err != nil {
+		return err
+	}
+	var out Outcome
+	err := s.Backoff.Do(ctx, func(attempt int) (err error) {
+		if attempt > 0 {
+			s.Log.Warn("writing again", "unit", o.unit.ID(), "attempt", attempt)
+		}
+		out, err = s.upsert.Upsert(ctx, o.unit, records, Upsert{Replace: replace, Final: s.final})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", o.unit.ID(), err)
+	}
+	refused := map[string][]Refusal{}
+	for _, r := range out.Refused {
+		refused[r.Key] = append(refused[r.Key], r)
+	}
+	keep, lines, taken := map[string]Known{}, out.Changed, []string(nil)
+	for _, r := range records {
+		key := r.Key()
+		if len(refused[key]) > 0 {
+			continue
+		}
+		keep[key] = Known{Sum: o.sums[key]}
+		lines = append(lines, o.changes[key]...)
+		taken = append(taken, key)
+	}
+	if err := s.Journal.AddLines(ctx, nil, lines); err != nil {
+		return err
+	}
+	if len(taken) > 0 && s.quarantined(o.unit.ID()) {
+		if err := s.Journal.Release(ctx, o.unit.ID(), taken); err != nil {
+			return err
+		}
+	}
+	for _, key := range taken {
+		known := o.known[key]
+		switch {
+		case s.wasMoved(o.unit.ID(), key): // was there before the pass too
+		case !replace || known.Doubt && known.Sum == Sum{}: // tried before, and not there then
+			o.count.New++
+		default:
+			o.count.Changed++
+		}
+	}
+	if err := s.Digests.Keep(ctx, o.unit.ID(), keep); err != nil {
+		return err
+	}
+	byKey, holders := map[string][]Refusal{}, []string(nil)
+	for key, lines := range refused {
+		if s.final || !waits(lines) || s.standing(o, key) {
+			byKey[key] = lines
+			continue
+		}
+		duplicate := slices.ContainsFunc(lines, func(r Refusal) bool { return r.Reason == Duplicate })
+		s.later(o.unit, duplicate)
+		if s.freeing && duplicate && replace {
+			holders = append(holders, key)
+		}
+	}
+	if err := s.free(ctx, o.unit, holders); err != nil {
+		return err
+	}
+	return s.refuse(ctx, o, byKey, o.sums)
+}
+
+// standing reports whether a record stands in the quarantine as it is now, since
+// before this pass.
+func (s *syncer[T]) standing(o *offered[T], key string) bool {
+	known, ok := o.known[key]
+	return ok && known.Refused && !known.Doubt && known.Sum == o.sums[key] && !s.wasMoved(o.unit.ID(), key)
+}
+
+// waits reports whether a refusal may be over once others are there, or gone.
+func waits(lines []Refusal) bool {
+	return slices.ContainsFunc(lines, func(r Refusal) bool { return r.Reason == Orphan || r.Reason == Duplicate })
+}
+
+// refuse puts records into the quarantine: the target keeps nothing older of
+// them. What stands there already as it is now is left alone.
+func (s *syncer[T]) refuse(ctx context.Context, o *offered[T], refused map[string][]Refusal, sums map[string]Sum) error {
+	keep := map[string]Known{}
+	var stale, keys []string
+	var lines []Refusal
+	for key, l := range refused {
+		known, ok := o.known[key]
+		if ok && known.Refused && !known.Doubt && known.Sum == sums[key] {
+			if !s.wasMoved(o.unit.ID(), key) {
+				o.count.Same++
+				continue
+			}
+			o.count.Refused++ // its line was written when it was removed
+			keep[key] = Known{Sum: sums[key], Refused: true}
+			continue
+		}
+		if !ok || !known.Refused || known.Doubt {
+			stale = append(stale, key)
+		}
+		keys, lines = append(keys, key), append(lines, l...)
+		keep[key] = Known{Sum: sums[key], Refused: true}
+	}
+	if len(keys) == 0 {
+		return s.Digests.Keep(ctx, o.unit.ID(), keep)
+	}
+	if err := s.take(ctx, o.unit, stale, false); err != nil {
+		return err
+	}
+	if s.quarantined(o.unit.ID()) { // lines of what they were before
+		if err := s.Journal.Release(ctx, o.unit.ID(), keys); err != nil {
+			return err
+		}
+	}
+	if err := s.Journal.AddLines(ctx, lines, nil); err != nil {
+		return err
+	}
+	o.count.Refused += int64(len(keys))
+	s.mu.Lock()
+	s.lines[o.unit.ID()] = true
+	s.mu.Unlock()
+	return s.Digests.Keep(ctx, o.unit.ID(), keep)
+}
+
+// removable leaves out the keys of records that would have to leave the target,
+// and that somebody else has written there.
+func (s *syncer[T]) removable(ctx context.Context, u Unit, keys []string, known map[string]Known) ([]string, error) {
+	var there []string
+	for _, key := range keys {
+		if k, ok := known[key]; ok && !k.Refused {
+			there = append(there, key)
+		}
+	}
+	mine, err := s.mine(ctx, u, there)
+	if len(mine) == len(there) || err != nil {
+		return keys, err
+	}
+	return slices.DeleteFunc(keys, func(key string) bool { return slices.Contains(there, key) && !slices.Contains(mine, key) }), nil
+}
+
+// refusals deals with what reader and transforms refused.
+func (s *syncer[T]) refusals(ctx context.Context, o *offered[T], refused []Refusal) error {
+	if len(refused) == 0 {
+		return nil
+	}
+	byKey, keys := map[string][]Refusal{}, []string(nil)
+	for _, r := range refused {
+		if byKey[r.Key] == nil {
+			keys = append(keys, r.Key)
+		}
+		byKey[r.Key] = append(byKey[r.Key], r)
+	}
+	known, err := s.Digests.Look(ctx, o.unit.ID(), keys)
+	if err != nil {
+		return err
+	}
+	o.known = known
+	if keys, err = s.removable(ctx, o.unit, keys, known); err != nil {
+		return err
+	}
+	maps.DeleteFunc(byKey, func(key string, _ []Refusal) bool { return !slices.Contains(keys, key) })
+	sums, put := map[string]Sum{}, map[string]Known{}
+	for _, key := range keys {
+		sums[key] = sumOfRefusals(byKey[key])
+		if _, ok := known[key]; ok {
+			continue
+		}
+		// Nothing is known of it: somebody may have put it in, repaired.
+		in, err := WasReplayed(ctx, s.Journal, o.unit.ID(), key)
+		if err != nil {
+			return err
+		}
+		if in {
+			put[key] = Known{Sum: sums[key], Refused: true}
+			o.count.Same++
+			delete(byKey, key)
+		}
+	}
+	if err := s.Digests.Keep(ctx, o.unit.ID(), put); err != nil {
+		return err
+	}
+	return s.refuse(ctx, o, byKey, sums)
+}

@@ -1,0 +1,147 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+)
+
+// leftAlone reports whether a record that the target holds is the one that was
+// written there, as far as its digest tells. t has the source's columns; it may be
+// nil.
+func leftAlone[T Record](got T, known Known, t *Table) (bool, error) {
+	if known.Doubt {
+		return true, nil
+	}
+	sum, err := SumOf(alike(got, t))
+	return sum == known.Sum, err
+}
+
+// alike gives a row of the target the columns of a table of the source, so that
+// both have comparable sums.
+func alike[T Record](got T, t *Table) Record {
+	g, ok := any(got).(*Row)
+	if !ok || t == nil {
+		return got
+	}
+	out := &Row{Table: t, Values: make([]any, len(t.Columns))}
+	for i, c := range t.Columns {
+		if k := slices.Index(g.Table.Columns, c); k >= 0 {
+			out.Values[i] = g.Values[k]
+		}
+	}
+	return out
+}
+
+// tableOf is a row's table, nil for other records.
+func tableOf(r Record) *Table {
+	if row, ok := r.(*Row); ok {
+		return row.Table
+	}
+	return nil
+}
+
+// guards reports whether the target is looked at before something there is changed
+// or removed.
+func (s *syncer[T]) guards() bool { return s.Exact && !s.MayOverwrite && s.Target != nil }
+
+// guard takes out of what is to be written those records that the target holds
+// otherwise than the last pass left them there.
+func (s *syncer[T]) guard(ctx context.Context, o *offered[T]) error {
+	if !s.guards() {
+		return nil
+	}
+	var keys []string
+	for _, r := range slices.Concat(o.fresh, o.changed) {
+		if known, ok := o.known[r.Key()]; ok && !known.Doubt {
+			keys = append(keys, r.Key())
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	got, err := s.get(ctx, o.unit, keys)
+	if err != nil {
+		return err
+	}
+	theirs := func(r T) bool {
+		g, there := got[r.Key()]
+		if !there || err != nil {
+			return false
+		}
+		var fields []Field
+		if fields, err = s.Equal(ctx, o.unit, r, g); err != nil || len(fields) == 0 {
+			return false
+		}
+		var ours bool
+		if ours, err = s.ours(ctx, o.unit, r.Key(), o.known[r.Key()], g, tableOf(r)); err != nil || ours {
+			return false
+		}
+		s.conflict(o, r.Key())
+		return true
+	}
+	o.fresh = slices.DeleteFunc(slices.Clone(o.fresh), theirs)
+	o.changed = slices.DeleteFunc(slices.Clone(o.changed), theirs)
+	return err
+}
+
+// ours reports whether a record that the target holds is as the last pass left it.
+func (s *syncer[T]) ours(ctx context.Context, u Unit, key string, known Known, got T, t *Table) (bool, error) {
+	if known.Refused && !known.Doubt {
+		return WasReplayed(ctx, s.Journal, u.ID(), key)
+	}
+	alone, err := leftAlone(got, known, t)
+	if alone || err != nil {
+		return alone, err
+	}
+	// The digest is that of before a reference to nothing was cleared.
+	changes, err := s.Journal.Changed(ctx, u.ID(), key)
+	return slices.ContainsFunc(changes, func(c Change) bool { return c.Reason == ParentCleared }), err
+}
+
+// conflict counts a record that is left as somebody else has written it.
+func (s *syncer[T]) conflict(o *offered[T], key string) {
+	if s.repeat { // was counted before
+		return
+	}
+	o.count.Conflicts++
+	if s.Conflict != nil {
+		s.Conflict(Stray{Unit: o.unit.ID(), Key: key, Kind: StrayConflict})
+	}
+}
+
+// mine leaves out the keys whose records the target holds otherwise than the last
+// pass left them there.
+func (s *syncer[T]) mine(ctx context.Context, u Unit, keys []string) ([]string, error) {
+	if !s.guards() || len(keys) == 0 {
+		return keys, nil
+	}
+	known, err := s.Digests.Look(ctx, u.ID(), keys)
+	if err != nil {
+		return nil, err
+	}
+	got, err := s.get(ctx, u, keys)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	table := s.tables[u.ID()]
+	s.mu.Unlock()
+	o := newOffered[T](u)
+	var out []string
+	for _, key := range keys {
+		k, ok := known[key]
+		if g, there := got[key]; there && ok {
+			ours, err := s.ours(ctx, u, key, k, g, table)
+			if err != nil {
+				return nil, err
+			}
+			if !ours {
+				s.conflict(o, key)
+				continue
+			}
+		}
+		out = append(out, key)
+	}
+	s.note(u.ID(), o.count)
+	return out, nil
+}
