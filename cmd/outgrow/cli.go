@@ -87,6 +87,7 @@ var examples = map[string][]string{
 		"outgrow sync --from ./data --to scaled.env   # while the app runs, as often as you like",
 		"outgrow sync --from ./data --to scaled.env --stopped   # the last pass, after the app was stopped",
 		"outgrow sync --from ./data --to scaled.env --allow-deletes",
+		"outgrow sync --from ./data --to scaled.env --overwrite   # what was written on the target meanwhile gives way",
 		"outgrow sync --from ./data --to scaled.env --strays   # after the cutover: what was still written to the old side",
 	},
 	"cutover": {

@@ -104,6 +104,48 @@ func TestSync(t *testing.T) {
 	l.equal()
 }
 
+// Two rows that exchange a unique value do so in one pass; what refers to them
+// stays.
+func TestSyncSwaps(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	l.migrate().exits(0)
+	l.sync().exits(0)
+	l.sqlite("webui.db", `UPDATE "user" SET email = 'x' WHERE email = 'user1@example.com'`, `UPDATE "user" SET email = 'user1@example.com' WHERE email = 'user2@example.com'`,
+		`UPDATE "user" SET email = 'user2@example.com' WHERE email = 'x'`, "PRAGMA wal_checkpoint(TRUNCATE)")
+	l.sync().exits(0, "2 changed, 0 removed, 0 refused")
+	l.equal()
+	l.sync().exits(0, "0 new, 0 changed, 0 removed, 0 refused")
+}
+
+// A row that somebody else has written on the target is neither changed nor
+// removed, until that is agreed to.
+func TestSyncLeavesWhatOthersWrote(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	l.migrate().exits(0)
+	l.sync().exits(0)
+	chat, memory := ask[string](l, "SELECT min(id) FROM chat"), ask[string](l, "SELECT min(id) FROM memory")
+	l.sqlite("webui.db", "UPDATE chat SET title = 'source'", "DELETE FROM memory WHERE id = '"+memory+"'", "PRAGMA wal_checkpoint(TRUNCATE)")
+	do(t, l.dsn, "UPDATE chat SET title = 'target' WHERE id = '"+chat+"'")
+	do(t, l.dsn, "UPDATE memory SET content = 'target' WHERE id = '"+memory+"'")
+	for range 2 {
+		l.sync("--accept", "drift").exits(4, "conflict 2 records", "touched.jsonl", "--overwrite").nextStep()
+		if n := ask[int](l, "SELECT (SELECT count(*) FROM chat WHERE title = 'target') + (SELECT count(*) FROM memory WHERE content = 'target')"); n != 2 {
+			t.Errorf("%d of 2 rows are as they were written on the target", n)
+		}
+		if n := ask[int](l, "SELECT count(*) FROM chat WHERE title <> 'source'"); n != 1 {
+			t.Errorf("%d chats are not as the source has them", n)
+		}
+		list, err := os.ReadFile(filepath.Join(l.dir, "scaled.outgrow", touchedFile))
+		if err != nil || !strings.Contains(string(list), chat) || !strings.Contains(string(list), memory) || strings.Count(string(list), "\n") != 2 {
+			t.Errorf("the list: %v\n%s", err, list)
+		}
+	}
+	l.sync("--accept", "drift", "--overwrite").exits(0)
+	l.equal()
+}
+
 // A pass that would remove much stops before it removes anything.
 func TestSyncRefusesToRemoveMuch(t *testing.T) {
 	t.Parallel()

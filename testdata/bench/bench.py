@@ -7,6 +7,7 @@
            Pairs are interleaved; files are in the page cache; PostgreSQL has its default settings, fsync on.
   memory   largest resident memory of `migrate --only rows` by size of the source
   others   `plan` and `verify` of the largest database
+  sync     `sync --only rows` of the largest database, with nothing new and with 1 % changed: see passes.py
   chroma   the Chroma reader on a store of 50 collections (needs chromadb; a Python that has it can be named in CHROMA_PYTHON)
   vectors  `migrate --only vectors` of that store to pgvector and to Qdrant, and from pgvector to Qdrant: see vectors.py
   storage  `migrate --only files` of small files and of a large one to S3, Google Cloud Storage and Azure Blob: see storage.py
@@ -24,6 +25,7 @@ import sys
 import tarfile
 import tempfile
 
+from passes import Passes
 from server import REPO, Failed, Server, measure
 from storage import KINDS, Storage
 from vectors import Vectors
@@ -65,13 +67,13 @@ class Bench:
         warm([folder / "webui.db"])
         return folder
 
-    def outgrow(self, command, server, database, source, accept=(0,)):
+    def outgrow(self, command, server, database, source, accept=(0,), more=()):
         env = self.work / f"{database}.env"
         env.write_text(f"DATABASE_URL={server.address(database)}\nDATA_DIR={self.work}\n")
         # The small data folder has rows without a parent, as real ones do; the clones' uploads do not exist.
         extra = ["--accept", "orphan,drift"] if command != "verify" else []
         clean = {k: v for k, v in os.environ.items() if not k.startswith("OUTGROW_") and k not in ("DATABASE_URL", "DATA_DIR")}
-        return measure([OUTGROW, command, "--only", "rows", "--from", source, "--to", env, *extra, *self.args.flags], env=clean, accept=accept)
+        return measure([OUTGROW, command, "--only", "rows", "--from", source, "--to", env, *extra, *more, *self.args.flags], env=clean, accept=accept)
 
     def fresh(self, server):
         self.names += 1
@@ -208,7 +210,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="exit 1 when a limit is missed")
     parser.add_argument("--quick", action="store_true", help="one pair of 100MB, memory at 50MB and 100MB, 10,000 vectors, 200 small files, a large one of 64 MiB")
-    parser.add_argument("--only", default="rows,memory,others,chroma,vectors,storage", help="which measurements, with commas")
+    parser.add_argument("--only", default="rows,memory,others,sync,chroma,vectors,storage", help="which measurements, with commas")
     parser.add_argument("--sizes", default="100MB,300MB,1GB", help="of the databases, ascending; rows and others take the last")
     parser.add_argument("--pairs", type=int, default=3, help="pairs of rows, and runs a size of memory")
     parser.add_argument("--pg", default="16,15", help="PostgreSQL versions for rows (15, with lz4, where it is installed); the others use the first")
@@ -229,7 +231,7 @@ def main():
     servers = []
     try:
         bench = Bench(args, work)
-        if set(only) & {"rows", "memory", "others", "vectors"}:
+        if set(only) & {"rows", "memory", "others", "sync", "vectors"}:
             for version in args.pg.split(","):
                 if version not in ("16", "18") and not pathlib.Path(f"/usr/lib/postgresql/{version}/bin/postgres").exists():
                     print(f"PostgreSQL {version} is not installed: left out", file=sys.stderr)
@@ -241,6 +243,8 @@ def main():
                 bench.memory(servers[0], sizes)
             if "others" in only:
                 bench.others(servers[0], sizes[-1])
+            if "sync" in only:
+                Passes(bench, servers[0], sizes[-1], args.pairs).run()
         if "chroma" in only:
             bench.chroma()
         if "vectors" in only:
