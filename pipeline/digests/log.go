@@ -248,6 +248,6 @@ func (s *Store) load() error {
 	if by != s.boot {
 		return fmt.Errorf("the machine stopped while it was written: %w", errDamaged)
 	}
-	s.size = end
+	s.size, s.windows = end, windows{} // what is written from here on is another's
 	return nil
 }
