@@ -104,6 +104,8 @@ type syncer[T Record] struct {
 	units      map[string]*UnitSync
 	pending    map[string]*offered[T]     // records to be written, by unit
 	deferred   map[string]int64           // records to be tried again, by unit
+	waiting    map[string]int64           // records that stood in the quarantine before, by unit
+	held       bool                       // some of these wait for a unique value
 	duplicates bool                       // some of these wait for a unique value
 	moved      map[string]map[string]bool // records that were removed for a while, by unit
 	lines      map[string]bool            // units with lines in the quarantine
@@ -111,7 +113,7 @@ type syncer[T Record] struct {
 }
 
 func newSyncer[T Record](ctx context.Context, d Delta[T]) (*syncer[T], error) {
-	s := &syncer[T]{Delta: d, units: map[string]*UnitSync{}, pending: map[string]*offered[T]{}, deferred: map[string]int64{},
+	s := &syncer[T]{Delta: d, units: map[string]*UnitSync{}, pending: map[string]*offered[T]{}, deferred: map[string]int64{}, waiting: map[string]int64{},
 		moved: map[string]map[string]bool{}, lines: map[string]bool{}, tables: map[string]*Table{}}
 	lane := "the target"
 	if len(d.Units) > 0 {

@@ -12,6 +12,11 @@ import (
 // took along; what is refused after that is refused for good.
 func (s *syncer[T]) again(ctx context.Context, levels [][]Unit) error {
 	s.repeat = true
+	if len(s.deferred) > 0 || s.held && s.acted() {
+		for unit, n := range s.waiting {
+			s.deferred[unit] += n
+		}
+	}
 	for before, freed := int64(-1), false; ; {
 		var left int64
 		for _, n := range s.deferred {
@@ -39,6 +44,25 @@ func (s *syncer[T]) again(ctx context.Context, levels [][]Unit) error {
 			}
 		}
 	}
+}
+
+// wait counts a record that stands in the quarantine since before this pass. It is
+// tried again with others, or when it waits for a value that may be free now.
+func (s *syncer[T]) wait(u Unit, duplicate bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting[u.ID()]++
+	s.held = s.held || duplicate
+}
+
+// acted reports whether this pass has changed anything on the target.
+func (s *syncer[T]) acted() bool {
+	for _, u := range s.units {
+		if u.New+u.Changed+u.Deleted+u.Refused > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // later counts a record that is tried again at the end.

@@ -76,6 +76,9 @@ func (s *syncer[T]) flush(ctx context.Context, o *offered[T]) error {
 	if err != nil {
 		return &settled{err}
 	}
+	if s.repeat { // was counted before
+		try.count.Same = 0
+	}
 	s.note(o.unit.ID(), try.count)
 	return nil
 }
@@ -166,11 +169,15 @@ func (s *syncer[T]) put(ctx context.Context, o *offered[T], records []T, replace
 	}
 	byKey, holders := map[string][]Refusal{}, []string(nil)
 	for key, lines := range refused {
-		if s.final || !waits(lines) || s.standing(o, key) {
+		duplicate := slices.ContainsFunc(lines, func(r Refusal) bool { return r.Reason == Duplicate })
+		standing := !s.repeat && s.standing(o, key)
+		if s.final || !waits(lines) || standing {
+			if standing && waits(lines) {
+				s.wait(o.unit, duplicate)
+			}
 			byKey[key] = lines
 			continue
 		}
-		duplicate := slices.ContainsFunc(lines, func(r Refusal) bool { return r.Reason == Duplicate })
 		s.later(o.unit, duplicate)
 		if s.freeing && duplicate && replace {
 			holders = append(holders, key)
