@@ -17,7 +17,7 @@ func (s *syncer[T]) again(ctx context.Context, levels [][]Unit) error {
 			s.deferred[unit] += n
 		}
 	}
-	for before, freed := int64(-1), false; ; {
+	for before, freed, finals := int64(-1), false, 0; ; {
 		var left int64
 		for _, n := range s.deferred {
 			left += n
@@ -26,8 +26,13 @@ func (s *syncer[T]) again(ctx context.Context, levels [][]Unit) error {
 			return nil
 		}
 		stuck := left == before
-		s.freeing = stuck && !freed && s.duplicates
-		s.final = stuck && !s.freeing
+		if stuck && finals > 1 {
+			return nil
+		}
+		s.freeing = stuck && !freed && s.duplicates && finals == 0
+		if s.final = finals > 0 || stuck && !s.freeing; s.final {
+			finals++
+		}
 		freed, before = freed || s.freeing, left
 		if s.freeing {
 			before = -1

@@ -175,6 +175,9 @@ func (s *syncer[T]) put(ctx context.Context, o *offered[T], records []T, replace
 			if standing && waits(lines) {
 				s.wait(o.unit, duplicate)
 			}
+			if s.final && waits(lines) { // what leaves now may let it in
+				s.later(o.unit, duplicate)
+			}
 			byKey[key] = lines
 			continue
 		}
