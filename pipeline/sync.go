@@ -78,8 +78,9 @@ const few = 20
 // the source has no more, once every unit was read to its end without an error.
 // It may be repeated, also after a crash: what is durable is not written again.
 // Records that the target refuses for what they refer to (Orphan), or for a
-// value that another record still holds (Duplicate), are tried again at the end,
-// when all others are there and the removed ones are gone.
+// value that another record still holds (Duplicate), in this pass or an earlier
+// one, are tried again at the end, until what is refused is so for a reason that
+// holds on the target as it is then.
 func Sync[T Record](ctx context.Context, d Delta[T]) ([]UnitSync, error) {
 	s, err := newSyncer(ctx, d)
 	if err != nil {
@@ -94,27 +95,27 @@ func Sync[T Record](ctx context.Context, d Delta[T]) ([]UnitSync, error) {
 
 type syncer[T Record] struct {
 	Delta[T]
-	upsert  Upserter[T]
-	remove  func(context.Context, Unit, []string) (Outcome, error)
-	final   bool // refusals are final
-	repeat  bool // units are read once more
-	freeing bool // records whose values others wait for are removed
+	upsert Upserter[T]
+	remove func(context.Context, Unit, []string) (Outcome, error)
+	final  bool // refusals are final
+	yield  bool // records that may have a value that others wait for leave the target
+	repeat bool // records are tried again, or their units read again
 
-	mu         sync.Mutex
-	units      map[string]*UnitSync
-	pending    map[string]*offered[T]     // records to be written, by unit
-	deferred   map[string]int64           // records to be tried again, by unit
-	waiting    map[string]int64           // records that stood in the quarantine before, by unit
-	held       bool                       // some of these wait for a unique value
-	duplicates bool                       // some of these wait for a unique value
-	moved      map[string]map[string]bool // records that were removed for a while, by unit
-	lines      map[string]bool            // units with lines in the quarantine
-	tables     map[string]*Table          // of the source, by unit
+	mu            sync.Mutex
+	units         map[string]*UnitSync
+	pending       map[string]*offered[T]     // records to be written, by unit
+	waiting       map[string]*waiting[T]     // records to be tried again, by unit
+	waits         int64                      // bytes of these
+	acts, tried   int64                      // records written, or gone from the target: now, and when the last round began
+	open, holders int64                      // of the waiting ones, since the last round began
+	fates         map[string]map[string]fate // of records refused in this pass, by unit and key
+	lines         map[string]bool            // units with lines in the quarantine
+	tables        map[string]*Table          // of the source, by unit
 }
 
 func newSyncer[T Record](ctx context.Context, d Delta[T]) (*syncer[T], error) {
-	s := &syncer[T]{Delta: d, units: map[string]*UnitSync{}, pending: map[string]*offered[T]{}, deferred: map[string]int64{}, waiting: map[string]int64{},
-		moved: map[string]map[string]bool{}, lines: map[string]bool{}, tables: map[string]*Table{}}
+	s := &syncer[T]{Delta: d, units: map[string]*UnitSync{}, pending: map[string]*offered[T]{}, waiting: map[string]*waiting[T]{},
+		fates: map[string]map[string]fate{}, lines: map[string]bool{}, tables: map[string]*Table{}}
 	lane := "the target"
 	if len(d.Units) > 0 {
 		lane = string(d.Units[0].Lane)
@@ -162,12 +163,16 @@ func (s *syncer[T]) counts() []UnitSync {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []UnitSync
+	count := func(u UnitSync) {
+		u.Refused += int64(len(s.fates[u.Unit]))
+		out = append(out, u)
+	}
 	for _, u := range s.Units {
-		out = append(out, *s.units[u.ID()])
+		count(*s.units[u.ID()])
 	}
 	for id, u := range s.units {
 		if !slices.ContainsFunc(s.Units, func(u Unit) bool { return u.ID() == id }) {
-			out = append(out, *u)
+			count(*u)
 		}
 	}
 	return out
@@ -216,6 +221,12 @@ func (s *syncer[T]) run(ctx context.Context) error {
 		if err := s.extras(ctx, u); err != nil {
 			return err
 		}
+	}
+	// Extras may have had values that others wait for.
+	if err := s.again(ctx, levels); err != nil {
+		return err
+	}
+	for _, u := range s.Units {
 		s.Gate.Open(u.ID())
 	}
 	return nil
@@ -311,7 +322,7 @@ func (s *syncer[T]) removeUnseen(ctx context.Context, u Unit) error {
 		}
 		for part := range slices.Chunk(keys, page) {
 			if part, err = s.mine(ctx, u, part); err == nil {
-				err = s.take(ctx, u, part, true)
+				err = s.take(ctx, u, part, leaveGone)
 			}
 			if err != nil {
 				return err
@@ -324,9 +335,17 @@ func (s *syncer[T]) removeUnseen(ctx context.Context, u Unit) error {
 // page is how many records are removed at a time.
 const page = 1000
 
-// take removes records from the target, and those that cannot stay without them;
-// forget says that the source has them no more.
-func (s *syncer[T]) take(ctx context.Context, u Unit, keys []string, forget bool) error {
+// leave says why records leave the target.
+type leave byte
+
+const (
+	leaveGone    leave = iota // the source has them no more
+	leaveRefused              // the target refuses what they are now
+	leaveWaiting              // it may take that once others are there, or gone
+)
+
+// take removes records from the target, and those that cannot stay without them.
+func (s *syncer[T]) take(ctx context.Context, u Unit, keys []string, why leave) error {
 	for part := range slices.Chunk(keys, page) {
 		var out Outcome
 		err := s.Backoff.Do(ctx, func(int) (err error) {
@@ -336,20 +355,11 @@ func (s *syncer[T]) take(ctx context.Context, u Unit, keys []string, forget bool
 		if err != nil {
 			return fmt.Errorf("removing from %s: %w", u.ID(), err)
 		}
-		if err := s.Journal.AddLines(ctx, out.Refused, out.Changed); err != nil {
+		s.acted(len(part))
+		if err := s.left(ctx, out, why == leaveWaiting); err != nil {
 			return err
 		}
-		left := map[string][]string{}
-		for _, r := range out.Refused {
-			left[r.Unit] = append(left[r.Unit], r.Key)
-		}
-		for unit, keys := range left {
-			s.note(unit, UnitSync{Refused: int64(len(keys))})
-			if err := s.Digests.Refuse(ctx, unit, keys); err != nil {
-				return err
-			}
-		}
-		if !forget {
+		if why != leaveGone {
 			continue
 		}
 		if s.quarantined(u.ID()) {
@@ -360,12 +370,69 @@ func (s *syncer[T]) take(ctx context.Context, u Unit, keys []string, forget bool
 		if err := s.Digests.Forget(ctx, u.ID(), part); err != nil {
 			return err
 		}
+		for _, key := range part {
+			s.undecide(u.ID(), key)
+		}
 		s.note(u.ID(), UnitSync{Deleted: int64(len(part))})
 	}
 	return nil
 }
 
-// note counts, and remembers that a unit has lines in the quarantine.
+// left settles what could not stay without removed records. If these may come back,
+// it is tried again, and what was cleared is written again.
+func (s *syncer[T]) left(ctx context.Context, out Outcome, back bool) error {
+	changed := out.Changed
+	if back {
+		changed = nil
+	}
+	if err := s.Journal.AddLines(ctx, out.Refused, changed); err != nil {
+		return err
+	}
+	gone, cleared := map[string][]string{}, map[string]map[string]Known{}
+	for _, r := range out.Refused {
+		s.decide(r.Unit, r.Key, fateCounted)
+		gone[r.Unit] = append(gone[r.Unit], r.Key)
+	}
+	for unit, keys := range gone {
+		s.refused(unit, back)
+		if err := s.Digests.Refuse(ctx, unit, keys); err != nil {
+			return err
+		}
+	}
+	if !back {
+		return nil
+	}
+	for _, c := range out.Changed {
+		if cleared[c.Unit] == nil {
+			cleared[c.Unit] = map[string]Known{}
+		}
+		cleared[c.Unit][c.Key] = Known{Doubt: true}
+		s.decide(c.Unit, c.Key, fateCounted)
+	}
+	for unit, keep := range cleared {
+		s.refused(unit, back)
+		if err := s.Digests.Keep(ctx, unit, keep); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refused notes that a unit has lines in the quarantine. With back it is read in the
+// next round.
+func (s *syncer[T]) refused(unit string, back bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines[unit] = true
+	if s.units[unit] == nil {
+		s.units[unit] = &UnitSync{Unit: unit}
+	}
+	if back {
+		s.readAgain(unit)
+	}
+}
+
+// note counts.
 func (s *syncer[T]) note(unit string, n UnitSync) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -373,7 +440,6 @@ func (s *syncer[T]) note(unit string, n UnitSync) {
 		s.units[unit] = &UnitSync{Unit: unit}
 	}
 	s.units[unit].Add(n)
-	s.lines[unit] = s.lines[unit] || n.Refused > 0
 }
 
 func (s *syncer[T]) quarantined(unit string) bool {
@@ -402,6 +468,7 @@ func (s *syncer[T]) dropUnit(ctx context.Context, u Unit) error {
 		return fmt.Errorf("removing %s: %w", u.ID(), err)
 	}
 	s.note(u.ID(), UnitSync{Deleted: max(held, unseen)})
+	s.acted(1)
 	if err := s.Digests.Drop(ctx, u.ID()); err != nil {
 		return err
 	}

@@ -2,117 +2,59 @@ package pipeline
 
 import (
 	"context"
-	"fmt"
 	"slices"
 )
 
-// again reads the units once more that have records which the target refused
-// for the sake of others, until nothing more is taken. Records that hold each
-// other's unique values are removed then, once, and written anew with what they
-// took along; what is refused after that is refused for good.
+// waiting are the records of a unit that the target refused for the sake of others:
+// what they refer to is not there (Orphan), or another one has their value
+// (Duplicate).
+type waiting[T Record] struct {
+	records []T
+	index   map[string]int // of records, by key
+	changes []Change       // what the transforms changed of them
+	bytes   int64
+	scan    bool // there are others: the unit is to be read again
+}
+
+// waitingBytes is how much of waiting records is kept, of all units; beyond that
+// their unit is read again.
+const waitingBytes = 8 << 20
+
+// fate is what becomes of a record that was refused in this pass, or left the target
+// for the sake of another one, and so how it is counted if it comes back.
+type fate byte
+
+const (
+	fateNew     fate = iota + 1 // the target had nothing of it
+	fateChanged                 // the target had something older of it
+	fateCounted                 // it was counted before it left
+)
+
+// again tries waiting records again, those of earlier passes included, until a round
+// over all of them has changed nothing on the target: then each of them is refused
+// for a reason that holds. Where that leaves some that are not in the quarantine
+// yet, they go there, what the target has older of them is removed, and others may
+// get their values: first those that were refused for a value (so that records
+// exchange values in one pass), then all. Each of them is removed once at most, so
+// there is an end.
 func (s *syncer[T]) again(ctx context.Context, levels [][]Unit) error {
 	s.repeat = true
-	if len(s.deferred) > 0 || s.held && s.acted() {
-		for unit, n := range s.waiting {
-			s.deferred[unit] += n
-		}
-	}
-	for before, freed, finals := int64(-1), false, 0; ; {
-		var left int64
-		for _, n := range s.deferred {
-			left += n
-		}
-		if left == 0 {
+	for len(s.waiting) > 0 {
+		s.yield = false
+		switch {
+		case s.acts != s.tried: // some may have been tried before that
+		case s.holders > 0:
+			s.yield = true
+		case s.open > 0 && !s.final:
+			s.final = true
+		default:
 			return nil
 		}
-		stuck := left == before
-		if stuck && finals > 1 {
-			return nil
-		}
-		s.freeing = stuck && !freed && s.duplicates && finals == 0
-		if s.final = finals > 0 || stuck && !s.freeing; s.final {
-			finals++
-		}
-		freed, before = freed || s.freeing, left
-		if s.freeing {
-			before = -1
-		}
-		todo := s.deferred
-		s.deferred = map[string]int64{}
+		s.tried = s.acts
+		todo := s.waiting
+		s.waiting, s.waits, s.open, s.holders = map[string]*waiting[T]{}, 0, 0, 0
 		for _, units := range levels {
-			units = slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return todo[u.ID()] == 0 })
-			if len(units) == 0 {
-				continue
-			}
-			if err := s.scan(ctx, units); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// wait counts a record that stands in the quarantine since before this pass. It is
-// tried again with others, or when it waits for a value that may be free now.
-func (s *syncer[T]) wait(u Unit, duplicate bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.waiting[u.ID()]++
-	s.held = s.held || duplicate
-}
-
-// acted reports whether this pass has changed anything on the target.
-func (s *syncer[T]) acted() bool {
-	for _, u := range s.units {
-		if u.New+u.Changed+u.Deleted+u.Refused > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// later counts a record that is tried again at the end.
-func (s *syncer[T]) later(u Unit, duplicate bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.deferred[u.ID()]++
-	s.duplicates = s.duplicates || duplicate
-}
-
-// free removes records whose values others wait for, and which wait themselves:
-// they are written again later in this pass, and so is what went with them. Until
-// then the quarantine has that.
-func (s *syncer[T]) free(ctx context.Context, u Unit, keys []string) error {
-	for part := range slices.Chunk(keys, page) {
-		var out Outcome
-		err := s.Backoff.Do(ctx, func(int) (err error) {
-			out, err = s.remove(ctx, u, part)
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("removing from %s: %w", u.ID(), err)
-		}
-		if err := s.Journal.AddLines(ctx, out.Refused, nil); err != nil {
-			return err
-		}
-		gone, cleared := map[string][]string{}, map[string]map[string]Known{}
-		for _, r := range out.Refused {
-			gone[r.Unit] = append(gone[r.Unit], r.Key)
-			s.move(r.Unit, r.Key, true)
-		}
-		for _, c := range out.Changed {
-			if cleared[c.Unit] == nil {
-				cleared[c.Unit] = map[string]Known{}
-			}
-			cleared[c.Unit][c.Key] = Known{Doubt: true}
-			s.move(c.Unit, c.Key, false)
-		}
-		for unit, keys := range gone {
-			if err := s.Digests.Refuse(ctx, unit, keys); err != nil {
-				return err
-			}
-		}
-		for unit, keep := range cleared {
-			if err := s.Digests.Keep(ctx, unit, keep); err != nil {
+			if err := s.round(ctx, units, todo); err != nil {
 				return err
 			}
 		}
@@ -120,21 +62,101 @@ func (s *syncer[T]) free(ctx context.Context, u Unit, keys []string) error {
 	return nil
 }
 
-// move notes that a record has to be written again because another was removed
-// for a while.
-func (s *syncer[T]) move(unit, key string, quarantined bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.moved[unit] == nil {
-		s.moved[unit] = map[string]bool{}
+// round tries the waiting records of one level again.
+func (s *syncer[T]) round(ctx context.Context, units []Unit, todo map[string]*waiting[T]) error {
+	var scan []Unit
+	for _, u := range units {
+		w := todo[u.ID()]
+		switch {
+		case w == nil:
+		case w.scan:
+			scan = append(scan, u)
+		default:
+			for part := range slices.Chunk(w.records, page) {
+				if err := s.batch(ctx, Batch[T]{Part: Part{Unit: u}, Records: part, Changed: w.changes}); err != nil {
+					return err
+				}
+			}
+			if err := s.drain(ctx, u); err != nil {
+				return err
+			}
+		}
 	}
-	s.moved[unit][key] = true
-	s.deferred[unit]++
-	s.lines[unit] = s.lines[unit] || quarantined
+	if len(scan) == 0 {
+		return nil
+	}
+	return s.scan(ctx, scan)
 }
 
-func (s *syncer[T]) wasMoved(unit, key string) bool {
+// wait keeps a record to be tried again.
+func (s *syncer[T]) wait(o *offered[T], r T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.moved[unit][key]
+	w := s.waitingOf(o.unit.ID())
+	key := r.Key()
+	if _, ok := w.index[key]; ok || w.scan {
+		return
+	}
+	if s.waits += int64(r.Size()); s.waits > waitingBytes {
+		s.readAgain(o.unit.ID())
+		return
+	}
+	w.index[key], w.records, w.bytes = len(w.records), append(w.records, r), w.bytes+int64(r.Size())
+	w.changes = append(w.changes, o.changes[key]...)
+}
+
+// waitingOf is called with the lock held.
+func (s *syncer[T]) waitingOf(unit string) *waiting[T] {
+	w := s.waiting[unit]
+	if w == nil {
+		w = &waiting[T]{index: map[string]int{}}
+		s.waiting[unit] = w
+	}
+	return w
+}
+
+// readAgain is called with the lock held: the unit is read in the next round.
+func (s *syncer[T]) readAgain(unit string) {
+	w := s.waitingOf(unit)
+	s.waits -= w.bytes
+	*w = waiting[T]{scan: true}
+}
+
+// undecided counts a record that is neither on the target as it is now nor in the
+// quarantine; holder says that it may have a value there that others wait for.
+func (s *syncer[T]) undecided(holder bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open++
+	if holder {
+		s.holders++
+	}
+}
+
+// acted counts records that were written, or have left the target.
+func (s *syncer[T]) acted(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acts += int64(n)
+}
+
+// decide sets how a refused record is counted if it comes back, unless that is set.
+func (s *syncer[T]) decide(unit, key string, f fate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fates[unit] == nil {
+		s.fates[unit] = map[string]fate{}
+	}
+	if s.fates[unit][key] == 0 {
+		s.fates[unit][key] = f
+	}
+}
+
+// undecide forgets and gives how a record is counted that is not refused any more.
+func (s *syncer[T]) undecide(unit, key string) fate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.fates[unit][key]
+	delete(s.fates[unit], key)
+	return f
 }

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -30,6 +31,11 @@ func (s *syncer[T]) batch(ctx context.Context, b Batch[T]) error {
 	o, err := s.sort(ctx, b)
 	if err != nil {
 		return err
+	}
+	if len(o.same) > 0 && s.quarantined(o.unit.ID()) { // taken by a pass that died then
+		if err := s.Journal.Release(ctx, o.unit.ID(), slices.Collect(maps.Keys(o.same))); err != nil {
+			return err
+		}
 	}
 	if err := s.Digests.Keep(ctx, o.unit.ID(), o.same); err != nil {
 		return err

@@ -102,5 +102,5 @@ func (s *syncer[T]) takeExtras(ctx context.Context, u Unit, lister KeyLister, n,
 		return err
 	}
 	extra = slices.DeleteFunc(extra, func(k string) bool { put, err := WasReplayed(ctx, s.Journal, u.ID(), k); return put || err != nil })
-	return s.take(ctx, u, extra, true)
+	return s.take(ctx, u, extra, leaveGone)
 }

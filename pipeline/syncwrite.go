@@ -154,49 +154,55 @@ func (s *syncer[T]) put(ctx context.Context, o *offered[T], records []T, replace
 			return err
 		}
 	}
+	s.acted(len(taken))
 	for _, key := range taken {
-		known := o.known[key]
-		switch {
-		case s.wasMoved(o.unit.ID(), key): // was there before the pass too
-		case !replace || known.Doubt && known.Sum == Sum{}: // tried before, and not there then
-			o.count.New++
-		default:
-			o.count.Changed++
-		}
+		s.taken(o, key, replace)
 	}
 	if err := s.Digests.Keep(ctx, o.unit.ID(), keep); err != nil {
 		return err
 	}
-	byKey, holders := map[string][]Refusal{}, []string(nil)
-	for key, lines := range refused {
-		duplicate := slices.ContainsFunc(lines, func(r Refusal) bool { return r.Reason == Duplicate })
-		standing := !s.repeat && s.standing(o, key)
-		if s.final || !waits(lines) || standing {
-			if standing && waits(lines) {
-				s.wait(o.unit, duplicate)
-			}
-			if s.final && waits(lines) { // what leaves now may let it in
-				s.later(o.unit, duplicate)
-			}
-			byKey[key] = lines
+	for _, r := range records {
+		lines := refused[r.Key()]
+		if len(lines) == 0 {
 			continue
 		}
-		s.later(o.unit, duplicate)
-		if s.freeing && duplicate && replace {
-			holders = append(holders, key)
+		if waits(lines) {
+			s.wait(o, r)
+			duplicate := slices.ContainsFunc(lines, func(l Refusal) bool { return l.Reason == Duplicate })
+			if holder := duplicate && replace; !s.standing(o, r.Key()) && !s.final && !(s.yield && holder) {
+				s.undecided(holder)
+				delete(refused, r.Key())
+			}
 		}
 	}
-	if err := s.free(ctx, o.unit, holders); err != nil {
-		return err
-	}
-	return s.refuse(ctx, o, byKey, o.sums)
+	return s.refuse(ctx, o, refused, o.sums)
 }
 
-// standing reports whether a record stands in the quarantine as it is now, since
-// before this pass.
+// taken counts a record that the target has taken.
+func (s *syncer[T]) taken(o *offered[T], key string, replace bool) {
+	known, ok := o.known[key]
+	switch f := s.undecide(o.unit.ID(), key); {
+	case f == fateCounted:
+	case f == fateNew, f == 0 && (!replace || !older(known, ok)):
+		o.count.New++
+		if f == 0 && s.repeat && s.standing(o, key) {
+			o.count.Same-- // it was counted as what stands in the quarantine
+		}
+	default:
+		o.count.Changed++
+	}
+}
+
+// older reports whether the target has something older of a record that is to be
+// changed: of one that was only tried before it has not.
+func older(known Known, ok bool) bool {
+	return !ok || !known.Refused && !(known.Doubt && known.Sum == Sum{})
+}
+
+// standing reports whether a record stands in the quarantine as it is now.
 func (s *syncer[T]) standing(o *offered[T], key string) bool {
 	known, ok := o.known[key]
-	return ok && known.Refused && !known.Doubt && known.Sum == o.sums[key] && !s.wasMoved(o.unit.ID(), key)
+	return ok && known.Refused && !known.Doubt && known.Sum == o.sums[key]
 }
 
 // waits reports whether a refusal may be over once others are there, or gone.
@@ -210,27 +216,33 @@ func (s *syncer[T]) refuse(ctx context.Context, o *offered[T], refused map[strin
 	keep := map[string]Known{}
 	var stale, keys []string
 	var lines []Refusal
+	why := leaveRefused
 	for key, l := range refused {
 		known, ok := o.known[key]
 		if ok && known.Refused && !known.Doubt && known.Sum == sums[key] {
-			if !s.wasMoved(o.unit.ID(), key) {
+			if !s.repeat {
 				o.count.Same++
-				continue
 			}
-			o.count.Refused++ // its line was written when it was removed
-			keep[key] = Known{Sum: sums[key], Refused: true}
 			continue
 		}
 		if !ok || !known.Refused || known.Doubt {
 			stale = append(stale, key)
+			if waits(l) {
+				why = leaveWaiting
+			}
+		}
+		if ok && older(known, ok) {
+			s.decide(o.unit.ID(), key, fateChanged)
+		} else {
+			s.decide(o.unit.ID(), key, fateNew)
 		}
 		keys, lines = append(keys, key), append(lines, l...)
 		keep[key] = Known{Sum: sums[key], Refused: true}
 	}
 	if len(keys) == 0 {
-		return s.Digests.Keep(ctx, o.unit.ID(), keep)
+		return nil
 	}
-	if err := s.take(ctx, o.unit, stale, false); err != nil {
+	if err := s.take(ctx, o.unit, stale, why); err != nil {
 		return err
 	}
 	if s.quarantined(o.unit.ID()) { // lines of what they were before
@@ -241,10 +253,7 @@ func (s *syncer[T]) refuse(ctx context.Context, o *offered[T], refused map[strin
 	if err := s.Journal.AddLines(ctx, lines, nil); err != nil {
 		return err
 	}
-	o.count.Refused += int64(len(keys))
-	s.mu.Lock()
-	s.lines[o.unit.ID()] = true
-	s.mu.Unlock()
+	s.refused(o.unit.ID(), false)
 	return s.Digests.Keep(ctx, o.unit.ID(), keep)
 }
 
