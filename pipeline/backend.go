@@ -180,11 +180,13 @@ type Upsert struct {
 }
 
 // Remover is a [Deleter] whose target holds records that refer to others: those
-// that cannot stay without the removed ones go with them, and come back whole in
+// that cannot stay without the removed ones go with them, and are whole in
 // Outcome.Refused; keys that refer to them and may be cleared are, as
-// Outcome.Changed says. No line is stored yet.
+// Outcome.Changed says. No line of it is stored.
 type Remover interface {
-	Remove(ctx context.Context, unit Unit, keys []string) (Outcome, error)
+	// Remove calls before with the outcome (unless it is empty) while nothing of it
+	// is durable yet; an error of before leaves the target as it was.
+	Remove(ctx context.Context, unit Unit, keys []string, before func(Outcome) error) error
 }
 
 // Dropper removes a whole unit that the source has no more; a unit that is not

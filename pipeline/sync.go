@@ -96,7 +96,7 @@ func Sync[T Record](ctx context.Context, d Delta[T]) ([]UnitSync, error) {
 type syncer[T Record] struct {
 	Delta[T]
 	upsert Upserter[T]
-	remove func(context.Context, Unit, []string) (Outcome, error)
+	remove func(context.Context, Unit, []string, func(Outcome) error) error
 	final  bool // refusals are final
 	yield  bool // records that may have a value that others wait for leave the target
 	repeat bool // records are tried again, or their units read again
@@ -130,8 +130,8 @@ func newSyncer[T Record](ctx context.Context, d Delta[T]) (*syncer[T], error) {
 	case Remover:
 		s.remove = r.Remove
 	case Deleter:
-		s.remove = func(ctx context.Context, u Unit, keys []string) (Outcome, error) {
-			return Outcome{}, r.Delete(ctx, u, keys)
+		s.remove = func(ctx context.Context, u Unit, keys []string, _ func(Outcome) error) error {
+			return r.Delete(ctx, u, keys)
 		}
 	default:
 		return nil, unable
@@ -347,18 +347,13 @@ const (
 // take removes records from the target, and those that cannot stay without them.
 func (s *syncer[T]) take(ctx context.Context, u Unit, keys []string, why leave) error {
 	for part := range slices.Chunk(keys, page) {
-		var out Outcome
-		err := s.Backoff.Do(ctx, func(int) (err error) {
-			out, err = s.remove(ctx, u, part)
-			return err
+		err := s.Backoff.Do(ctx, func(int) error {
+			return s.remove(ctx, u, part, func(out Outcome) error { return s.left(ctx, out, why == leaveWaiting) })
 		})
 		if err != nil {
 			return fmt.Errorf("removing from %s: %w", u.ID(), err)
 		}
 		s.acted(len(part))
-		if err := s.left(ctx, out, why == leaveWaiting); err != nil {
-			return err
-		}
 		if why != leaveGone {
 			continue
 		}
@@ -378,8 +373,8 @@ func (s *syncer[T]) take(ctx context.Context, u Unit, keys []string, why leave) 
 	return nil
 }
 
-// left settles what could not stay without removed records. If these may come back,
-// it is tried again, and what was cleared is written again.
+// left settles what cannot stay without records that are about to be removed. If
+// these may come back, it is tried again, and what is cleared is written again.
 func (s *syncer[T]) left(ctx context.Context, out Outcome, back bool) error {
 	changed := out.Changed
 	if back {

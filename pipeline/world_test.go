@@ -96,26 +96,30 @@ func (r *relational) upsert(ctx context.Context, u pipeline.Unit, records []*vec
 	return out, nil
 }
 
-func (r *relational) Remove(ctx context.Context, u pipeline.Unit, keys []string) (pipeline.Outcome, error) {
+func (r *relational) Remove(ctx context.Context, u pipeline.Unit, keys []string, before func(pipeline.Outcome) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.remove(ctx, u, keys)
+	return r.remove(ctx, u, keys, before)
 }
 
-func (r *relational) remove(ctx context.Context, u pipeline.Unit, keys []string) (pipeline.Outcome, error) {
+func (r *relational) remove(ctx context.Context, u pipeline.Unit, keys []string, before func(pipeline.Outcome) error) error {
 	var out pipeline.Outcome
-	r.acts++
+	var gone []string
 	if u.Name == parents.Name {
 		for id, c := range r.all(children) {
 			if slices.Contains(keys, *c.Text) {
 				out.Refused = append(out.Refused, pipeline.NewRefusal(children, c, "text", pipeline.Orphan, "its parent left"))
-				if err := r.Memory.Delete(ctx, children, []string{id}); err != nil {
-					return out, err
-				}
+				gone = append(gone, id)
 			}
 		}
 	}
-	return out, r.Memory.Delete(ctx, u, keys)
+	if len(gone) > 0 {
+		if err := before(out); err != nil {
+			return err
+		}
+	}
+	r.acts++
+	return errors.Join(r.Memory.Delete(ctx, children, gone), r.Memory.Delete(ctx, u, keys))
 }
 
 // faulty makes acts fail before or after they took effect, or for good.
@@ -151,15 +155,20 @@ func (f *faulty) Upsert(ctx context.Context, u pipeline.Unit, records []*vec, ho
 	return out, err
 }
 
-// Remove that is repeated cannot tell again what it took along, so its answer is
-// not lost here: a backend does both in one transaction.
-func (f *faulty) Remove(ctx context.Context, u pipeline.Unit, keys []string) (out pipeline.Outcome, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.dieAt > 0 && f.acts >= f.dieAt {
-		return out, errDied
-	}
-	return f.remove(ctx, u, keys)
+// Remove may also fail when it has told what goes, and nothing has gone yet.
+func (f *faulty) Remove(ctx context.Context, u pipeline.Unit, keys []string, before func(pipeline.Outcome) error) error {
+	return f.around(func() error {
+		return f.remove(ctx, u, keys, func(out pipeline.Outcome) error {
+			err := before(out)
+			if n := f.rng.Float64(); err == nil && n < f.errors {
+				err = pipeline.Transient(errors.New("before the end"))
+			} else if err == nil && n < 2*f.errors && f.dieAt > 0 {
+				f.dieAt, err = 1, errDied
+				f.acts++
+			}
+			return err
+		})
+	})
 }
 
 // world is a source that changes, and a target that follows it.

@@ -169,6 +169,10 @@ func (l *lane[T]) Sync(ctx context.Context, gate *pipeline.Gate, meter *pipeline
 		return nil, err
 	}
 	defer d.Close() //nolint:errcheck // Sync has flushed it; what is lost of it is found again
+	if err := d.Lost(); err != nil {
+		l.log.Warn("what earlier passes remembered of the target cannot be used: this one compares with the target itself, which takes about as long as verify; nothing is to be done",
+			"lane", l.kind, "reason", err)
+	}
 	if err := l.journal.Mark(ctx, synced, "yes"); err != nil {
 		return nil, err
 	}

@@ -42,6 +42,7 @@ type Store struct {
 	writing bool     // begun stands at the log's end, ended does not
 	synced  bool     // all that was written is durable
 	broken  error    // the index does not fit the log any more
+	lost    error
 	units   map[string]*unit
 	byID    map[uint64]*unit
 	nextID  uint64
@@ -82,12 +83,19 @@ func open(dir, run, boot string, memory int64) (*Store, error) {
 	if err == nil {
 		return s, nil
 	}
+	if !errors.Is(err, os.ErrNotExist) {
+		s.lost = err
+	}
 	// Whatever is wrong with it, it can be made again.
 	if info, serr := os.Lstat(s.name); serr == nil && !info.Mode().IsRegular() || errors.Is(err, os.ErrPermission) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, errors.Join(s.release(), s.empty())
 }
+
+// Lost says why what the file held is not believed; nil when it is, or when there
+// was no file. Whoever uses the digests then compares with the target once more.
+func (s *Store) Lost() error { return s.lost }
 
 // empty forgets all.
 func (s *Store) empty() (err error) {

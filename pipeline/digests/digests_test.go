@@ -44,6 +44,9 @@ func TestKeepsAndSees(t *testing.T) {
 	t.Parallel()
 	dir, ctx := t.TempDir(), t.Context()
 	s := opened(t, dir, "a")
+	if s.Lost() != nil {
+		t.Errorf("nothing was there to be lost: %v", s.Lost())
+	}
 	entries := map[string]pipeline.Known{"": {Sum: sum(9)}, "odd \x00\x1f\xff": {Sum: sum(8), Refused: true}}
 	for i := range 12_000 { // more than a page, and more than one lookup
 		entries[fmt.Sprintf("key %05d", i)] = pipeline.Known{Sum: sum(byte(i))}
@@ -110,7 +113,9 @@ func TestForgetsWhatIsNotItsOwn(t *testing.T) {
 		if name == "another run" {
 			run = "b"
 		}
-		s = opened(t, dir, run)
+		if s = opened(t, dir, run); s.Lost() == nil {
+			t.Errorf("%s: nothing is said of it", name)
+		}
 		if got, err := s.Look(ctx, "rows/chat", []string{"k"}); err != nil || len(got) > 0 {
 			t.Errorf("%s: %v is believed, %v", name, got, err)
 		}

@@ -118,6 +118,7 @@ func entries(at int64, payload []byte, f func(entry) error) error {
 
 var (
 	errDamaged = errors.New("the file is damaged")
+	errOther   = errors.New("they are of another run, or of another version of outgrow")
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
 
@@ -225,7 +226,7 @@ func (s *Store) load() error {
 	head := header(s.run)
 	have := make([]byte, len(head))
 	if _, err := io.ReadFull(f, have); err != nil || string(have) != string(head) {
-		return fmt.Errorf("not kept for this run: %w", errDamaged)
+		return errOther
 	}
 	s.size = info.Size()
 	by := s.boot // of the process that wrote last, when it has not ended

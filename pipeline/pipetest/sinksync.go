@@ -116,11 +116,13 @@ func (s *sinkSuite[R]) take(t T, sink pipeline.Sink[R], u pipeline.Unit, keys []
 	t.Helper()
 	switch d := sink.(type) {
 	case pipeline.Remover:
-		out, err := d.Remove(limited(t), u, keys)
+		err := d.Remove(limited(t), u, keys, func(out pipeline.Outcome) error {
+			if len(out.Refused) > 0 {
+				t.Errorf("%s: with the removed went %s", u.ID(), brief(out.Refused))
+			}
+			return nil
+		})
 		must(t, err, "removing from %s", u.ID())
-		if len(out.Refused) > 0 {
-			t.Errorf("%s: with the removed went %s", u.ID(), brief(out.Refused))
-		}
 	case pipeline.Deleter:
 		must(t, d.Delete(limited(t), u, keys), "deleting from %s", u.ID())
 	default:

@@ -16,10 +16,9 @@ import (
 // to the server, which would not tell: rows that the foreign keys would delete
 // are removed first and come back whole in Outcome.Refused, keys that they would
 // set to NULL are, as Outcome.Changed says.
-func (s *Sink) Remove(ctx context.Context, unit pipeline.Unit, keys []string) (pipeline.Outcome, error) {
-	var out pipeline.Outcome
+func (s *Sink) Remove(ctx context.Context, unit pipeline.Unit, keys []string, before func(pipeline.Outcome) error) error {
 	if err := s.Prepare(ctx, unit); err != nil || len(keys) == 0 {
-		return out, err
+		return err
 	}
 	s.mu.Lock()
 	tables, all := s.tables, s.keys
@@ -27,20 +26,21 @@ func (s *Sink) Remove(ctx context.Context, unit pipeline.Unit, keys []string) (p
 	var err error
 	if all == nil {
 		if all, err = s.foreignKeys(ctx, sorted(tables)); err != nil {
-			return out, pg.Classify("reading the foreign keys", err)
+			return pg.Classify("reading the foreign keys", err)
 		}
 	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		r := remover{sink: s, tx: tx, tables: tables, keys: all}
-		err := r.remove(ctx, unit, keys)
-		out = r.out
-		out.Refused = slices.DeleteFunc(out.Refused, func(l pipeline.Refusal) bool { return l.Unit == unit.ID() && slices.Contains(keys, l.Key) })
-		return err
+		if err := r.remove(ctx, unit, keys); err != nil {
+			return err
+		}
+		r.out.Refused = slices.DeleteFunc(r.out.Refused, func(l pipeline.Refusal) bool { return l.Unit == unit.ID() && slices.Contains(keys, l.Key) })
+		if len(r.out.Refused)+len(r.out.Changed) == 0 {
+			return nil
+		}
+		return before(r.out)
 	})
-	if err != nil {
-		return pipeline.Outcome{}, pg.Classify("removing from "+unit.ID(), err)
-	}
-	return out, nil
+	return pg.Classify("removing from "+unit.ID(), err)
 }
 
 // foreignKeys lists the foreign keys of these tables to any table of the schema

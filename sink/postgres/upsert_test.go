@@ -57,7 +57,7 @@ func ids(t testing.TB, s *Sink, table string) string {
 func TestRemoveTells(t *testing.T) {
 	t.Parallel()
 	s, ctx := loaded(t), context.Background()
-	out, err := s.Remove(ctx, unit("chat"), []string{"c1"})
+	out, err := removed(ctx, s, unit("chat"), []string{"c1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestRemoveTells(t *testing.T) {
 		t.Errorf("messages left: %s", got)
 	}
 
-	out, err = s.Remove(ctx, unit("group"), []string{"g1"})
+	out, err = removed(ctx, s, unit("group"), []string{"g1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,10 +92,10 @@ func TestRemoveTells(t *testing.T) {
 func TestRemoveOfBoth(t *testing.T) {
 	t.Parallel()
 	s, ctx := loaded(t), context.Background()
-	if _, err := s.Remove(ctx, unit("group_member"), []string{"gm1", "gm2"}); err != nil {
+	if _, err := removed(ctx, s, unit("group_member"), []string{"gm1", "gm2"}); err != nil {
 		t.Fatal(err)
 	}
-	out, err := s.Remove(ctx, unit("group"), []string{"g1", "g2", "no such group", "a\x00b"})
+	out, err := removed(ctx, s, unit("group"), []string{"g1", "g2", "no such group", "a\x00b"})
 	if err != nil || len(out.Refused)+len(out.Changed) > 0 || ids(t, s, "group") != "" {
 		t.Errorf("removing two groups: %+v, %v; left %q", out, err, ids(t, s, "group"))
 	}
@@ -152,4 +152,10 @@ func TestLevels(t *testing.T) {
 			t.Errorf("%s comes no later than %s: %s", k.Table, k.RefTable, fmt.Sprint(levels))
 		}
 	}
+}
+
+// removed removes rows, and gives what went with them.
+func removed(ctx context.Context, s *Sink, u pipeline.Unit, keys []string) (out pipeline.Outcome, err error) {
+	err = s.Remove(ctx, u, keys, func(o pipeline.Outcome) error { out = o; return nil })
+	return out, err
 }

@@ -70,19 +70,25 @@ next:
 
 // Remove deletes rows by key in one transaction. Rows that the foreign keys would
 // delete with them come back whole in Outcome.Refused, keys that they would set to
-// NULL are, as Outcome.Changed says. No line is stored yet.
-func (s *Sink) Remove(ctx context.Context, unit pipeline.Unit, keys []string) (pipeline.Outcome, error) {
+// NULL are, as Outcome.Changed says.
+func (s *Sink) Remove(ctx context.Context, unit pipeline.Unit, keys []string, before func(pipeline.Outcome) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, err := s.ready(ctx, unit); err != nil || len(keys) == 0 {
-		return pipeline.Outcome{}, err
+		return err
 	}
-	r := remover{sink: s}
-	if err := s.tx(ctx, func() error { return r.remove(ctx, unit, keys) }); err != nil {
-		return pipeline.Outcome{}, classify("removing from "+unit.ID(), err)
-	}
-	r.out.Refused = slices.DeleteFunc(r.out.Refused, func(l pipeline.Refusal) bool { return l.Unit == unit.ID() && slices.Contains(keys, l.Key) })
-	return r.out, nil
+	err := s.tx(ctx, func() error {
+		r := remover{sink: s}
+		if err := r.remove(ctx, unit, keys); err != nil {
+			return err
+		}
+		r.out.Refused = slices.DeleteFunc(r.out.Refused, func(l pipeline.Refusal) bool { return l.Unit == unit.ID() && slices.Contains(keys, l.Key) })
+		if len(r.out.Refused)+len(r.out.Changed) == 0 {
+			return nil
+		}
+		return before(r.out)
+	})
+	return classify("removing from "+unit.ID(), err)
 }
 
 // remover removes rows and what refers to them inside one transaction.

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"slices"
 	"testing"
 
@@ -58,11 +59,11 @@ func TestRemoveTellsWhatGoesWithIt(t *testing.T) {
 	if out, err := s.Upsert(t.Context(), unit("group_member"), rowsOf("group_member", memberColumns, members...), pipeline.Upsert{}); err != nil || out.Written != 450 {
 		t.Fatalf("%+v, %v", out, err)
 	}
-	out, err := s.Remove(t.Context(), unit("group"), []string{"g1", "no such"})
+	out, err := removed(t.Context(), s, unit("group"), []string{"g1", "no such"})
 	if err != nil || len(out.Refused) != 451 || len(out.Changed) != 1 || out.Changed[0].Key != "g2" {
 		t.Errorf("%d refused, %+v, %v", len(out.Refused), out.Changed, err)
 	}
-	if again, err := s.Remove(t.Context(), unit("group"), []string{"g1"}); err != nil || len(again.Refused)+len(again.Changed) > 0 {
+	if again, err := removed(t.Context(), s, unit("group"), []string{"g1"}); err != nil || len(again.Refused)+len(again.Changed) > 0 {
 		t.Errorf("%+v, %v", again, err)
 	}
 	if n, err := s.Count(t.Context(), unit("group_member")); err != nil || n != 1 {
@@ -112,4 +113,10 @@ func TestKeysAndGet(t *testing.T) {
 			t.Errorf("%s: keys come twice", name)
 		}
 	}
+}
+
+// removed removes rows, and gives what went with them.
+func removed(ctx context.Context, s *Sink, u pipeline.Unit, keys []string) (out pipeline.Outcome, err error) {
+	err = s.Remove(ctx, u, keys, func(o pipeline.Outcome) error { out = o; return nil })
+	return out, err
 }
