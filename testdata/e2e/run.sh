@@ -156,8 +156,9 @@ migrated() {
 		say "$storage: no difference"
 		return
 	fi
-	say "$storage: starting Open WebUI on the target"
-	serve "other-$storage" "$data" "$other_port" DATABASE_URL="$dsn" "${vectors[@]}" "${variables[@]}"
+	say "$storage: starting Open WebUI on the target, with the env file that outgrow env writes"
+	"$outgrow" env --from "$work/source" --to "$work/$storage.env" --with-secrets --replicas 1 --out "$work/$storage.deploy.env"
+	ENV_FILE=$work/$storage.deploy.env serve "other-$storage" /nowhere "$other_port"
 	say "$storage: comparing"
 	compare "$work/one" "$data" "$place"
 	stop "$served"
