@@ -192,10 +192,7 @@ func (s *Source) collisions(ctx context.Context, sn *snapshot, fn func(Collision
 	byID := map[string][]string{} // of the ids that only the queue has
 	for name, l := range s.names(sn) {
 		bySegment[l.metaSeg] = name
-		err := s.queueOnly(ctx, sn, l, func(id string) error {
-			byID[id] = append(byID[id], name)
-			return nil
-		})
+		err := sn.queueOnly(ctx, l, func(id string) { byID[id] = append(byID[id], name) })
 		if err != nil {
 			return err
 		}

@@ -18,9 +18,10 @@
 //	read.go     batches
 //
 // Nothing in the folder is changed. The database is read from a private copy, so
-// that a hot journal can be rolled back there and no lock is taken; only a store
-// that the caller says is stopped, and that has neither journal nor WAL, is read in
-// place. The HNSW files are read in place, and every batch checks that they are
+// that a hot journal can be rolled back there and no lock is taken, unless it is
+// written to all the time: then the copy is made under SQLite's shared lock, which
+// holds a commit up for a second at the most. Only a store that the caller says is
+// stopped, and that has neither journal nor WAL, is read in place. The HNSW files are read in place, and every batch checks that they are
 // still those that belong to the copy.
 //
 // Memory: 16 bytes a record of each collection being read; while a collection is

@@ -193,6 +193,36 @@ func TestCollisions(t *testing.T) {
 	}
 }
 
+// TestCollisionsMovedOn looks for equal ids in a store whose index files were written after its database was copied, while
+// some of its records stood in the queue alone.
+func TestCollisionsMovedOn(t *testing.T) {
+	store := filepath.Join(unpack(t, "1.5.9-config"), "vector_db")
+	rewind(t, store)
+	count := func(s *Source) (n int) {
+		for _, err := range s.Collisions(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		return n
+	}
+	before, s := count(open(t, Config{Dir: store})), open(t, Config{Dir: store})
+	paths, err := filepath.Glob(filepath.Join(store, "*", fileData))
+	if err != nil || len(paths) == 0 {
+		t.Fatal(paths, err)
+	}
+	later := time.Now().Add(time.Minute)
+	for _, p := range paths {
+		if err := os.Chtimes(p, later, later); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := count(s); before == 0 || after != before {
+		t.Errorf("%d equal ids, then %d", before, after)
+	}
+}
+
 func TestIdentity(t *testing.T) {
 	dir := filepath.Join(unpack(t, "1.5.9-types"), "vector_db")
 	first, err := open(t, Config{Dir: dir}).Identity(t.Context())

@@ -119,19 +119,31 @@ func (s *Source) Identity(context.Context) (pipeline.Identity, error) {
 	return id, nil
 }
 
-// queueOnly reads the ids of a collection's records that only the queue has.
-func (s *Source) queueOnly(ctx context.Context, sn *snapshot, l *collection, fn func(id string) error) error {
+// queueOnly reads the ids of a collection's records that only the queue has. It looks at the copy alone: the index files
+// of a live store may have moved on.
+func (sn *snapshot) queueOnly(ctx context.Context, l *collection, fn func(id string)) error {
 	if l.unapplied == 0 {
 		return nil
 	}
-	x, release, err := sn.index(ctx, l)
+	changes := map[string][]change{}
+	err := each(ctx, sn.db, func(r []driver.Value) error {
+		id := str(r[2])
+		changes[id] = append(changes[id], change{num(r[0]), num(r[1])})
+		return nil
+	}, "SELECT seq_id, operation, id FROM embeddings_queue WHERE seq_id > ? AND topic = ? ORDER BY seq_id", l.applied, l.topic)
 	if err != nil {
 		return err
 	}
-	defer release()
-	for _, p := range x.pending {
-		if err := fn(p.id); err != nil {
+	for id, c := range changes {
+		if !survives(false, c) {
+			continue
+		}
+		_, known, err := one(ctx, sn.db, "SELECT 1 FROM embeddings WHERE segment_id = ? AND embedding_id = ?", l.metaSeg, id)
+		if err != nil {
 			return err
+		}
+		if !known {
+			fn(id)
 		}
 	}
 	return nil
