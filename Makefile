@@ -13,7 +13,7 @@ LINTER   := $(OUTGROW_CACHE)/golangci-lint-$(GOLANGCI)/golangci-lint
 PACKAGES := ./... ./testdata/servers
 POSTGRES := testdata/servers/postgres.sh
 
-.PHONY: help build test race lint e2e live cutover matrix storage bench demo servers schemas
+.PHONY: help build test race lint e2e live cutover matrix storage bench demo shots servers schemas
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench: build ## measure against psql \copy and the memory bounds
 
 demo: build ## plan, migrate and verify a real data folder (uses DATABASE_URL, else starts a PostgreSQL)
 	testdata/servers/demo.sh
+
+shots: build ## pictures of the report in a headless Chromium, to be looked at
+	testdata/report/shots.sh
 
 servers: ## start a PostgreSQL with pgvector and say how to start the other real servers
 	testdata/servers/servers.sh

@@ -128,6 +128,9 @@ func (c *copier[T]) plan(ctx context.Context) ([]task, error) {
 		st := &unitState{unit: u, count: c.Meter.Unit(u), whole: true}
 		for i, p := range parts {
 			st.whole = st.whole && !p.Done && p.At == p.Part.From
+			// Before comes first: what is read never looks like this process's own.
+			st.count.Before.Add(p.Written + p.Refused)
+			st.count.BeforeBytes.Add(p.Bytes)
 			st.count.Read.Add(p.Written + p.Refused)
 			st.count.Written.Add(p.Written)
 			st.count.Refused.Add(p.Refused)

@@ -20,7 +20,10 @@ type Count struct {
 	Unit                                   Unit
 	Read, Written, Refused, Changed, Bytes atomic.Int64
 	Largest                                atomic.Int64 // bytes of the largest record
-	started, ended                         atomic.Int64 // unix nanoseconds
+	// Before and BeforeBytes are those of Read and Bytes that an earlier process
+	// has moved.
+	Before, BeforeBytes atomic.Int64
+	started, ended      atomic.Int64 // unix nanoseconds
 }
 
 // Unit gives the unit's counters, made at the first call.

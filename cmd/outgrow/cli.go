@@ -27,6 +27,7 @@ type CLI struct {
 	Capture  captureCmd  `cmd:"" help:"Write a from.env from what docker inspect or kubectl get -o json printed, or from a compose file."`
 	Env      envCmd      `cmd:"" help:"Write what to deploy with: an env file, a Compose override, Kubernetes objects, Helm values; init begins one."`
 	Files    filesCmd    `cmd:"" help:"Take a switch of the storage provider back."`
+	Report   reportCmd   `cmd:"" help:"Write the report of a run again, from the state folder: a page for people, JSON for machines."`
 	Version  versionCmd  `cmd:"" help:"Print the version and the Open WebUI schemas it knows."`
 }
 
@@ -120,6 +121,7 @@ var examples = map[string][]string{
 	"env":     envExamples,
 	"write":   envExamples,
 	"init":    {"outgrow env init", "outgrow env init --out - | less"},
+	"report":  {"outgrow report --to scaled.env", "outgrow report --to scaled.env --json | jq .outcome", "outgrow report --schema"},
 	"revert":  {"outgrow files revert --to new.env   # the env file that file.path was switched to"},
 	"version": {"outgrow version --json"},
 }

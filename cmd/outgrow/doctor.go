@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"time"
 
@@ -48,8 +49,9 @@ func (c *doctorCmd) Run(a *app) error {
 	case r.Unfit():
 		code = pipeline.ExitUsage
 	}
+	a.keepDoctor(c.To, func(w io.Writer) { a.doctorLines(w, f, r, code) })
 	if a.json {
-		a.doctorLines(f, r, code)
+		a.doctorLines(a.out, f, r, code)
 	} else {
 		a.doctorScreen(c.To, f, r)
 	}
@@ -68,17 +70,17 @@ func (a *app) cleanReport(r doctor.Report) doctor.Report {
 	return r
 }
 
-func (a *app) doctorLines(f doctor.Facts, r doctor.Report, code int) {
-	for _, w := range f.Warnings {
-		emit(a.out, event{Event: "warning", Text: a.clean(w.Error())})
+func (a *app) doctorLines(w io.Writer, f doctor.Facts, r doctor.Report, code int) {
+	for _, x := range f.Warnings {
+		emit(w, event{Event: "warning", Text: a.clean(x.Error())})
 	}
 	for _, x := range r.Findings {
-		emit(a.out, event{Event: "finding", Detail: x})
+		emit(w, event{Event: "finding", Detail: x})
 	}
 	for _, x := range r.Unknown {
-		emit(a.out, event{Event: "unknown", Detail: x})
+		emit(w, event{Event: "unknown", Detail: x})
 	}
-	emit(a.out, event{Event: "doctor", Exit: code, Detail: map[string]any{"checks": r.Checks, "findings": len(r.Findings), "fine": r.Fine, "unknown": len(r.Unknown), "left": r.Left,
+	emit(w, event{Event: "doctor", Exit: code, Detail: map[string]any{"checks": r.Checks, "findings": len(r.Findings), "fine": r.Fine, "unknown": len(r.Unknown), "left": r.Left,
 		"processes": f.Processes(), "offline": !f.Answers.Asked, "asked": f.Answers.Reached(), "unreachable": f.Answers.Unreachable()}})
 }
 

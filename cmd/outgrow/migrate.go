@@ -27,7 +27,7 @@ type migrateCmd struct {
 func (c *migrateCmd) Run(a *app) error {
 	s, err := a.open(c.pair, c.laneFlags, openOptions{write: true, replace: c.Replace, chown: c.Chown, accept: c.Accept})
 	if err != nil {
-		return err
+		return a.notOpened("migrate", c.pair, err)
 	}
 	defer s.close()
 	m := &migration{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now(), replace: c.Replace}
@@ -51,9 +51,13 @@ type migration struct {
 	all     []pipeline.Finding
 	// switched is what became of file.path, nil where it is not switched here.
 	switched *pathsReport
-	misled   misled          // the rows of refused files
-	pass     *pass           // of sync, nil for migrate
-	waiting  map[string]bool // reasons that nobody has agreed to, once it is over
+	misled   misled                // the rows of refused files
+	pass     *pass                 // of sync, nil for migrate
+	waiting  map[string]bool       // reasons that nobody has agreed to, once it is over
+	running  bool                  // records are being moved
+	moved    *throughput           // nil before
+	ended    *failureReport        // nil while nothing has gone wrong
+	earlier  map[string]unitReport // of earlier sittings; nil before it was looked for
 }
 
 func (m *migration) run(ctx context.Context) error {
@@ -161,8 +165,14 @@ func (m *migration) copyAll(ctx context.Context) (err error) {
 			}
 		}
 	}
+	m.running = true
+	if _, err := m.save(0, "", false, nil, nil); err != nil {
+		return err
+	}
 	d := startDisplay(m.out, m.json, m.meter, m.lanes)
 	defer d.stop()
+	sampler := startSampler(m.state, m.command(), m.id, m.resumed, m.meter)
+	defer func() { m.moved, m.running = sampler.stop(), false }()
 	g, gctx := errgroup.WithContext(ctx)
 	for _, l := range m.lanes {
 		g.Go(func() error {
@@ -238,7 +248,7 @@ func (m *migration) conclude(ctx context.Context) error {
 		return err
 	}
 	if m.json {
-		emit(m.out, event{Event: "done", Exit: code, Detail: map[string]any{"run": m.id, "report": path, "quarantine": refused, "ledger": ledger, "source_changed": m.changed, "paths": m.switched, "findings": more}})
+		emit(m.out, event{Event: "done", Exit: code, Detail: map[string]any{"run": m.id, "report": filepath.Join(m.state, reportJSON), "page": path, "quarantine": refused, "ledger": ledger, "source_changed": m.changed, "paths": m.switched, "findings": more}})
 		return judged(code)
 	}
 	m.printDone(refused, ledger, waiting, path)
@@ -305,22 +315,25 @@ func (m *migration) sayDone() {
 
 func (m *migration) save(code int, problem string, complete bool, refused, ledger []pipeline.Tally) (string, error) {
 	return updateReport(m.state, func(r *report) {
-		r.From, r.To = m.describe()
+		r.of(m.session)
+		r.Failed = m.ended
 		if m.pass != nil {
 			predicted := 0.0
 			if r.Sync != nil && r.Sync.Run == m.id && r.Sync.Complete {
 				predicted = r.Sync.Seconds // a pass reads the source once, whatever it finds
 			}
-			r.Sync = &syncReport{Predicted: predicted, Run: m.id, At: m.began.UTC(), Seconds: time.Since(m.began).Seconds(), SourceChanged: m.changed, Complete: complete, Exit: code,
-				Error: problem, Units: m.changedUnits(), Findings: m.all, Quarantine: refused, Ledger: ledger, Paths: m.switched}
+			r.Sync = &syncReport{Throughput: m.moved, Running: m.running, Predicted: predicted, Run: m.id, At: m.began.UTC(), Seconds: time.Since(m.began).Seconds(), SourceChanged: m.changed, Complete: complete, Exit: code,
+				Error: problem, Units: m.changedUnits(), Findings: m.cleanFindings(m.all), Quarantine: refused, Ledger: ledger, Paths: m.switched}
 			return
 		}
 		predicted := 0.0
 		if r.Plan != nil {
 			predicted = r.Plan.Estimate
 		}
-		r.Migrate = &migrateReport{Predicted: predicted, Run: m.id, At: m.began.UTC(), Seconds: time.Since(m.began).Seconds(), Resumed: m.resumed, SourceChanged: m.changed,
-			Complete: complete, Exit: code, Error: problem, Units: unitReports(m.meter), Findings: m.all, Quarantine: refused, Ledger: ledger, Paths: m.switched, FileSystems: m.systems}
+		r.anew(m.id)
+		units := m.unitsOf(r.Migrate)
+		r.Migrate = &migrateReport{Throughput: m.moved, Running: m.running, Predicted: predicted, Run: m.id, At: m.began.UTC(), Seconds: time.Since(m.began).Seconds(), Resumed: m.resumed, SourceChanged: m.changed,
+			Complete: complete, Exit: code, Error: problem, Units: units, Findings: m.cleanFindings(m.all), Quarantine: refused, Ledger: ledger, Paths: m.switched, FileSystems: m.systems}
 	})
 }
 
@@ -328,28 +341,26 @@ func (m *migration) save(code int, problem string, complete bool, refused, ledge
 func (m *migration) failed(err error) {
 	if !m.started {
 		m.printError(err)
+		_ = m.failing(m.command(), err)
 		return
 	}
 	text := m.clean(err.Error())
 	code := pipeline.ExitCode(err)
+	done, all := m.doneUnits()
+	unfit := m.unfit()
+	m.ended = m.failureOf(m.command(), err)
+	m.ended.Done, m.ended.Units, m.ended.Unfit = done, all, unfit
 	path, serr := m.save(code, text, false, nil, nil)
 	if m.json {
-		emit(m.out, event{Event: "failed", Text: text, Fix: m.clean(pipeline.HintOf(err)), Exit: code, Detail: map[string]string{"run": m.id, "report": path}})
+		emit(m.out, event{Event: "failed", Text: text, Fix: m.clean(pipeline.HintOf(err)), Exit: code, Detail: map[string]string{"run": m.id, "report": filepath.Join(m.state, reportJSON), "page": path}})
 	}
 	word := "failed "
 	if code == pipeline.ExitStopped {
 		word = "stopped"
 	}
-	done, all := 0, 0
-	for _, c := range m.meter.Units() {
-		all++
-		if c.Done() {
-			done++
-		}
-	}
 	_, _ = fmt.Fprintf(m.err, "%s %s   exit %d\n", word, indent(text), code)
 	_, _ = fmt.Fprintf(m.err, "safe    the source is untouched; %d of %d units are done and kept. Start the old app if users wait.\n", done, all)
-	if unfit := m.unfit(); unfit != "" {
+	if unfit != "" {
 		_, _ = fmt.Fprintf(m.err, "not     Do not start the new one: %s.\n", unfit)
 	}
 	fix := m.clean(pipeline.HintOf(err))
@@ -360,4 +371,39 @@ func (m *migration) failed(err error) {
 	if serr == nil {
 		_, _ = fmt.Fprintf(m.err, "report  %s\n", path)
 	}
+}
+
+func (m *migration) doneUnits() (done, all int) {
+	for _, c := range m.meter.Units() {
+		all++
+		if c.Done() {
+			done++
+		}
+	}
+	return done, all
+}
+
+// unitsOf adds the time that earlier sittings of the run took, of which the
+// report so far tells.
+func (m *migration) unitsOf(before *migrateReport) []unitReport {
+	if m.earlier == nil {
+		m.earlier = map[string]unitReport{}
+		if before != nil && before.Run == m.id {
+			for _, u := range before.Units {
+				m.earlier[u.Unit] = u
+			}
+		}
+	}
+	units := unitReports(m.meter)
+	if len(units) == 0 && before != nil && before.Run == m.id {
+		return before.Units
+	}
+	for i := range units {
+		if old, ok := m.earlier[units[i].Unit]; ok {
+			units[i].Seconds += old.Seconds
+			units[i].Largest = max(units[i].Largest, old.Largest)
+			units[i].Changed += old.Changed
+		}
+	}
+	return units
 }

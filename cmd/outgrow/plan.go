@@ -26,11 +26,11 @@ type planCmd struct {
 func (c *planCmd) Run(a *app) error {
 	s, err := a.open(c.pair, c.laneFlags, openOptions{accept: c.Accept})
 	if err != nil {
-		return err
+		return a.notOpened("plan", c.pair, err)
 	}
 	defer s.close()
 	p := &planning{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now(), tally: map[pipeline.Tally]int64{}, changes: map[pipeline.Tally]int64{}, byID: map[pipeline.Tally]bool{}}
-	return p.run(a.ctx)
+	return s.failing("plan", p.run(a.ctx))
 }
 
 // planning is one run of plan. It writes nothing but its report and the list of
@@ -90,9 +90,10 @@ func (p *planning) run(ctx context.Context) error {
 		return err
 	}
 	report, err := updateReport(p.state, func(r *report) {
-		r.From, r.To = p.describe()
+		r.of(p.session)
+		r.Failed = nil
 		r.Plan = &planReport{At: p.began.UTC(), Seconds: time.Since(p.began).Seconds(), Estimate: p.estimate().Seconds(), Refused: refused,
-			Units: unitReports(p.meter), Findings: findings, Problems: tallies(p.tally), Changes: tallies(p.changes), FileSystems: p.systems, Dependencies: beside}
+			Units: unitReports(p.meter), Findings: p.cleanFindings(findings), Problems: tallies(p.tally), Changes: tallies(p.changes), FileSystems: p.systems, Dependencies: beside}
 	})
 	if err != nil {
 		return err
@@ -109,7 +110,7 @@ func (p *planning) run(ctx context.Context) error {
 		for _, f := range findings {
 			emit(p.out, event{Event: "finding", Detail: f})
 		}
-		emit(p.out, event{Event: "plan", Exit: code, Detail: map[string]any{"refused": refused, "waiting": waiting, "report": report, "problems": path, "units": unitReports(p.meter),
+		emit(p.out, event{Event: "plan", Exit: code, Detail: map[string]any{"refused": refused, "waiting": waiting, "report": filepath.Join(p.state, reportJSON), "page": report, "problems": path, "units": unitReports(p.meter),
 			"database_bytes": database, "vector_store_bytes": vectors, "folder_bytes": folder, "dependencies": beside, "requirements": requirements}})
 		return judged(code)
 	}

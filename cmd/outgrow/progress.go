@@ -34,22 +34,18 @@ type laneProgress struct {
 type display struct {
 	meter *pipeline.Meter
 	lanes []pipeline.Lane
-	first map[pipeline.Lane]int64 // what was done before this process, so that rates are honest
 	began time.Time
 	done  chan struct{}
 	wg    sync.WaitGroup
 }
 
 func startDisplay(w io.Writer, json bool, meter *pipeline.Meter, lanes []mover) *display {
-	d := &display{meter: meter, first: map[pipeline.Lane]int64{}, began: time.Now(), done: make(chan struct{})}
+	d := &display{meter: meter, began: time.Now(), done: make(chan struct{})}
 	for _, l := range lanes {
 		d.lanes = append(d.lanes, l.Kind())
 		for _, u := range l.Units() {
 			meter.Unit(u)
 		}
-	}
-	for _, p := range d.snapshot() {
-		d.first[p.Lane] = p.Bytes
 	}
 	f, isFile := w.(*os.File)
 	show, every := d.plain, 10*time.Second
@@ -85,6 +81,7 @@ func (d *display) stop() {
 
 func (d *display) snapshot() []laneProgress {
 	sums := map[pipeline.Lane]*laneProgress{}
+	before := map[pipeline.Lane]int64{} // done by earlier processes, so that rates are honest
 	for _, l := range d.lanes {
 		sums[l] = &laneProgress{Lane: l, Doing: d.meter.Doing(l), Left: -1}
 	}
@@ -92,6 +89,7 @@ func (d *display) snapshot() []laneProgress {
 		if s, ok := sums[c.Unit.Lane]; ok {
 			s.Read += c.Read.Load()
 			s.Bytes += c.Bytes.Load()
+			before[c.Unit.Lane] += c.BeforeBytes.Load()
 			s.Refused += c.Refused.Load()
 			s.Total += max(c.Unit.Records, c.Read.Load(), 0)
 			// A unit that is done had what it had, whatever was estimated.
@@ -106,7 +104,7 @@ func (d *display) snapshot() []laneProgress {
 	out := make([]laneProgress, 0, len(d.lanes))
 	for _, l := range d.lanes {
 		s := sums[l]
-		if moved := s.Bytes - d.first[l]; secs > 0.5 && moved > 0 {
+		if moved := s.Bytes - before[l]; secs > 0.5 && moved > 0 {
 			s.Rate = float64(moved) / secs
 			if s.Doing == "" {
 				s.Left = float64(s.TotalBytes-s.Bytes) / s.Rate

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,16 +10,27 @@ import (
 	"path/filepath"
 	"time"
 
+	"outgrow/cmd/outgrow/page"
 	"outgrow/mappings/dependencies"
 	"outgrow/pipeline"
 )
 
-// report is what stands in report.json: one section a command, each replaced by
-// the next run of that command. It holds no secret and no value of a record.
+// report is what stands in report.json and on the page report.html: one section a
+// command, each replaced by the next run of that command. It holds no secret and
+// no value of a record. Every field is described in report.schema.json.
 type report struct {
-	Version string         `json:"version"`
-	From    string         `json:"from"`
-	To      string         `json:"to"`
+	Version string `json:"version"`
+	// Made is when it was written.
+	Made time.Time `json:"made"`
+	From string    `json:"from"`
+	To   string    `json:"to"`
+	// Outcome is found anew, from all that follows, whenever it is written.
+	Outcome outcomeReport `json:"outcome"`
+	// Pair and Target are the arguments that name both sides, or the target, again.
+	Pair   string         `json:"pair_arguments,omitempty"`
+	Target string         `json:"target_arguments,omitempty"`
+	Failed *failureReport `json:"failed,omitempty"`
+
 	Plan    *planReport    `json:"plan,omitempty"`
 	Migrate *migrateReport `json:"migrate,omitempty"`
 	Sync    *syncReport    `json:"sync,omitempty"`
@@ -27,6 +39,13 @@ type report struct {
 	// Rollback tells of the same steps, the other way round.
 	Rollback *cutoverReport `json:"rollback,omitempty"`
 	Watch    *watchReport   `json:"watch,omitempty"`
+	Doctor   *doctorReport  `json:"doctor,omitempty"`
+}
+
+// of names the sides, as this session calls them.
+func (r *report) of(s *session) {
+	r.From, r.To = s.describe()
+	r.Pair, r.Target = s.pairArgs(), s.target()
 }
 
 type unitReport struct {
@@ -58,21 +77,24 @@ type planReport struct {
 }
 
 type migrateReport struct {
-	Run           string             `json:"run"`
-	At            time.Time          `json:"at"`
-	Seconds       float64            `json:"seconds"`
-	Predicted     float64            `json:"predicted_seconds,omitempty"` // by plan
-	Resumed       bool               `json:"resumed"`
-	SourceChanged bool               `json:"source_changed"`
-	Complete      bool               `json:"complete"`
-	Exit          int                `json:"exit"`
-	Error         string             `json:"error,omitempty"`
-	Units         []unitReport       `json:"units"`
-	Findings      []pipeline.Finding `json:"findings"`
-	Quarantine    []pipeline.Tally   `json:"quarantine"`
-	Ledger        []pipeline.Tally   `json:"ledger"`
-	Paths         *pathsReport       `json:"paths,omitempty"`
-	FileSystems   fileSystems        `json:"file_systems"`
+	Run           string    `json:"run"`
+	At            time.Time `json:"at"`
+	Seconds       float64   `json:"seconds"`
+	Predicted     float64   `json:"predicted_seconds,omitempty"` // by plan
+	Resumed       bool      `json:"resumed"`
+	SourceChanged bool      `json:"source_changed"`
+	// Running is true while the command works, and for ever if it was cut off.
+	Running     bool               `json:"running,omitempty"`
+	Complete    bool               `json:"complete"`
+	Exit        int                `json:"exit"`
+	Error       string             `json:"error,omitempty"`
+	Units       []unitReport       `json:"units"`
+	Findings    []pipeline.Finding `json:"findings"`
+	Quarantine  []pipeline.Tally   `json:"quarantine"`
+	Ledger      []pipeline.Tally   `json:"ledger"`
+	Paths       *pathsReport       `json:"paths,omitempty"`
+	FileSystems fileSystems        `json:"file_systems"`
+	Throughput  *throughput        `json:"throughput,omitempty"`
 }
 
 type verifyReport struct {
@@ -84,6 +106,7 @@ type verifyReport struct {
 	Differences int64               `json:"differences"`
 	File        string              `json:"differences_file,omitempty"`
 	Search      *parityReport       `json:"search,omitempty"`
+	Throughput  *throughput         `json:"throughput,omitempty"`
 }
 
 func unitReports(m *pipeline.Meter) []unitReport {
@@ -95,27 +118,45 @@ func unitReports(m *pipeline.Meter) []unitReport {
 	return out
 }
 
-// updateReport changes report.json in the state folder by temp file, fsync and
-// rename, and gives its path.
+// reportJSON and reportHTML are what the state folder keeps the report as.
+const (
+	reportJSON = "report.json"
+	reportHTML = "report.html"
+)
+
+// updateReport changes the report in the state folder, each of its two files by
+// temp file, fsync and rename, and gives the path of the one for people.
 func updateReport(dir string, change func(*report)) (string, error) {
-	path := filepath.Join(dir, "report.json")
+	path := filepath.Join(dir, reportJSON)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return path, &pipeline.Error{Op: "making the state folder", Err: err, Exit: pipeline.ExitEnvironment, Hint: "name a writable folder with --state"}
 	}
 	var r report
 	if old, err := os.ReadFile(path); err == nil {
 		// A damaged report is replaced: it is a summary, not state.
-		_ = json.Unmarshal(old, &r)
+		if json.Unmarshal(old, &r) != nil {
+			r = report{}
+		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return path, fmt.Errorf("reading the report: %w", err)
 	}
 	change(&r)
-	r.Version = buildVersion()
+	r.Version, r.Made = buildVersion(), time.Now().UTC()
+	r.Doctor = readDoctor(dir)
+	r.Outcome = r.outcome(dir)
 	body, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return path, fmt.Errorf("encoding the report: %w", err)
 	}
-	return path, writeFile(path, append(body, '\n'))
+	if err := writeFile(path, append(body, '\n')); err != nil {
+		return path, err
+	}
+	path = filepath.Join(dir, reportHTML)
+	var drawn bytes.Buffer
+	if err := page.Render(&drawn, r.page(dir)); err != nil {
+		return path, err
+	}
+	return path, writeFile(path, drawn.Bytes())
 }
 
 // writeFile replaces a file durably.

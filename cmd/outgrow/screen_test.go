@@ -86,7 +86,7 @@ func TestScreens(t *testing.T) {
 		`(?m)^The source is only read\. The old app may be started again at any time\.$`,
 		`(?m)^done    2,972 rows, 674 vectors, 34 files in TIME$`,
 		`(?m)^changed 30 values of rows/file: path \(in the ledger\)$`,
-		`(?m)^report  DIR/scaled\.outgrow/report\.json$`,
+		`(?m)^report  DIR/scaled\.outgrow/report\.html$`,
 		`(?m)^next    outgrow verify --from DATA --to DIR/scaled\.env$`,
 	} {
 		if !regexp.MustCompile(line).MatchString(first) {

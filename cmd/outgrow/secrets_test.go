@@ -98,6 +98,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 		check(4, l.pair("migrate", json...)...)
 		check(0, l.pair("migrate", append(json, "--accept", "orphan")...)...)
 		check(0, l.pair("verify", json...)...)
+		check(0, append([]string{"report", "--to", l.env}, json...)...)
 		to := []string{"--to", l.env}
 		check(0, append(append([]string{"status"}, to...), json...)...)
 		check(0, append([]string{"status", "--quarantine", "--ledger"}, to...)...)

@@ -184,7 +184,7 @@ func (r *strayRun) conclude(done string) error {
 		return err
 	}
 	if r.json {
-		emit(r.out, event{Event: "strays", Exit: code, Detail: map[string]any{"units": r.units, "carried": r.carry, "report": path}})
+		emit(r.out, event{Event: "strays", Exit: code, Detail: map[string]any{"units": r.units, "carried": r.carry, "report": filepath.Join(r.state, reportJSON), "page": path}})
 		return judged(code)
 	}
 	if !sum.Any() {

@@ -30,7 +30,7 @@ func (c *syncCmd) Run(a *app) error {
 	}
 	s, err := a.open(c.pair, c.laneFlags, openOptions{write: true, verify: true, chown: c.Chown, accept: c.Accept})
 	if err != nil {
-		return err
+		return a.notOpened("sync", c.pair, err)
 	}
 	defer s.close()
 	if err := overwrites(s.state); err != nil {
@@ -201,6 +201,7 @@ type syncReport struct {
 	Seconds       float64             `json:"seconds"`
 	Predicted     float64             `json:"predicted_seconds,omitempty"` // by the pass before
 	SourceChanged bool                `json:"source_changed"`
+	Running       bool                `json:"running,omitempty"`
 	Complete      bool                `json:"complete"`
 	Exit          int                 `json:"exit"`
 	Error         string              `json:"error,omitempty"`
@@ -209,6 +210,7 @@ type syncReport struct {
 	Quarantine    []pipeline.Tally    `json:"quarantine"`
 	Ledger        []pipeline.Tally    `json:"ledger"`
 	Paths         *pathsReport        `json:"paths,omitempty"`
+	Throughput    *throughput         `json:"throughput,omitempty"`
 }
 
 // changedUnits lists what a pass did, in the order of the lanes' units; those

@@ -28,11 +28,11 @@ func (c *verifyCmd) Run(a *app) error {
 	}
 	s, err := a.open(c.pair, c.laneFlags, openOptions{verify: true, deep: c.Deep})
 	if err != nil {
-		return err
+		return a.notOpened("verify", c.pair, err)
 	}
 	defer s.close()
 	v := &verification{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now(), show: c.Show, parity: newParity(s, c.parityFlags)}
-	return v.run(a.ctx)
+	return s.failing("verify", v.run(a.ctx))
 }
 
 // sigils stand before a difference, as rclone's check has them.
@@ -48,6 +48,7 @@ type verification struct {
 	mute   bool // differences are only counted
 	// predicted seconds, 0 when nobody has predicted any.
 	predicted float64
+	moved     *throughput
 
 	mu    sync.Mutex
 	file  *bufio.Writer
@@ -78,12 +79,13 @@ func (v *verification) run(ctx context.Context) error {
 	}
 	search := v.parity.sum()
 	report, err := updateReport(v.state, func(r *report) {
-		r.From, r.To = v.describe()
+		r.of(v.session)
+		r.Failed = nil
 		predicted := v.predicted
 		if predicted == 0 && r.Verify != nil {
 			predicted = r.Verify.Seconds
 		}
-		r.Verify = &verifyReport{Predicted: predicted, At: v.began.UTC(), Seconds: time.Since(v.began).Seconds(), Equal: equal, Units: units, Differences: v.count, File: path, Search: search}
+		r.Verify = &verifyReport{Predicted: predicted, At: v.began.UTC(), Seconds: time.Since(v.began).Seconds(), Equal: equal, Units: units, Differences: v.count, File: path, Search: search, Throughput: v.moved}
 	})
 	if err != nil {
 		return err
@@ -93,7 +95,7 @@ func (v *verification) run(ctx context.Context) error {
 		code = pipeline.ExitDiffers
 	}
 	if v.json {
-		emit(v.out, event{Event: "verify", Exit: code, Detail: map[string]any{"equal": equal, "differences": v.count, "units": units, "search": search, "report": report}})
+		emit(v.out, event{Event: "verify", Exit: code, Detail: map[string]any{"equal": equal, "differences": v.count, "units": units, "search": search, "report": filepath.Join(v.state, reportJSON), "page": report}})
 		return judged(code)
 	}
 	v.print(units, search, equal, path, report)
@@ -104,6 +106,10 @@ func (v *verification) compare(parent context.Context) ([]pipeline.UnitDiff, err
 	if !v.json {
 		d := startDisplay(v.err, false, v.meter, v.lanes)
 		defer d.stop()
+	}
+	if !v.mute {
+		sampler := startSampler(v.state, "verify", "", false, v.meter)
+		defer func() { v.moved = sampler.stop() }()
 	}
 	results := make([][]pipeline.UnitDiff, len(v.lanes))
 	g, ctx := errgroup.WithContext(parent)
