@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"outgrow/mappings/fstype"
 )
 
 // appFolder is the variable that makes this test program the writer on a data
@@ -106,7 +108,17 @@ func (l *lab) report() (r report) {
 	return r
 }
 
-// guided is cutover with what a test needs not wait for.
+// guided is cutover with what a test needs not wait for. Beside other tests a
+// server has no room for the pools of a whole Open WebUI; and a target in memory
+// is one that doctor stops at.
 func (l *lab) guided(more ...string) []string {
+	for _, name := range []string{"DATABASE_POOL_SIZE", "PGVECTOR_POOL_SIZE"} {
+		if l.vars[name] == "" {
+			l.set(name, "1")
+		}
+	}
+	if t, err := fstype.Of(l.share); err == nil && t.Volatile() && l.fs == nil {
+		more = append(more, "--skip-doctor")
+	}
 	return l.pair("cutover", append([]string{"--drain", "0s", "--quiet", "300ms", "--searches", "2"}, more...)...)
 }

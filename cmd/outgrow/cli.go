@@ -16,7 +16,7 @@ type CLI struct {
 	Plan     planCmd     `cmd:"" help:"Dry run: read everything through every transform, write nothing, say what would go wrong."`
 	Migrate  migrateCmd  `cmd:"" help:"Copy rows, vectors and files; the same command resumes."`
 	Sync     syncCmd     `cmd:"" help:"Bring a migrated target up to a source that has changed since: only what is new, changed or gone."`
-	Cutover  cutoverCmd  `cmd:"" help:"The guided run: plan, migrate and sync while Open WebUI runs, then stop, last pass, verify, start."`
+	Cutover  cutoverCmd  `cmd:"" help:"The guided run: doctor, plan, migrate and sync while Open WebUI runs, then stop, last pass, verify, start."`
 	Rollback rollbackCmd `cmd:"" help:"The way back: from a scaled deployment into a fresh DATA_DIR with SQLite, embedded Chroma and local files."`
 	Watch    watchCmd    `cmd:"" help:"After the stop: tell what is still written to the old side."`
 	Verify   verifyCmd   `cmd:"" help:"Compare every row, every vector and every file byte of both sides."`

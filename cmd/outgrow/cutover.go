@@ -30,6 +30,8 @@ type cutoverCmd struct {
 	Wait         time.Duration `help:"How long to wait, after the stop, until nobody writes (default: 30s; 10m with --yes and no --stop-cmd)." placeholder:"30s"`
 	Quiet        time.Duration `help:"How long nothing may move on the source before it counts as at rest." default:"3s"`
 	EnvOut       string        `name:"env-out" help:"Write the variables to start Open WebUI with into this file (mode 0600), with the source's WEBUI_SECRET_KEY where the target names none." placeholder:"FILE"`
+	SkipDoctor   bool          `name:"skip-doctor" help:"Do not ask first whether the target's stack is fit, or go on although it is not."`
+	Replicas     int           `help:"Instances that will run on the target, for doctor (default: 2 where REDIS_URL or WEBSOCKET_MANAGER is set, else 1)." placeholder:"N"`
 	Yes          bool          `help:"Ask nothing."`
 	Again        bool          `help:"Begin anew after a cutover that came to its end. Only while nobody has used the new app: what was written there is overwritten."`
 }
@@ -52,7 +54,7 @@ func (c *cutoverCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	g := &guide{app: a, cmd: c, asks: asks, from: from, shared: sharedFiles(from, to), dir: dir, began: time.Now()}
+	g := &guide{app: a, cmd: c, asks: asks, from: from, stack: to, shared: sharedFiles(from, to), dir: dir, began: time.Now()}
 	if g.state, err = readCutover(dir, cutoverFile); err != nil {
 		return err
 	}
@@ -65,6 +67,8 @@ type guide struct {
 	cmd  *cutoverCmd
 	asks bool // there is a terminal
 	from env.Deployment
+	// stack is the target's side.
+	stack env.Deployment
 	// shared: the new app uses the old one's files.
 	shared bool
 	dir    string // the state folder
@@ -126,6 +130,9 @@ func (g *guide) upToEqual(ctx context.Context, now sight) error {
 // whileLive carries the bulk while people work, and measures what a stop takes.
 func (g *guide) whileLive(ctx context.Context) error {
 	if err := g.to(phaseLive); err != nil {
+		return err
+	}
+	if err := g.doctor(ctx); err != nil {
 		return err
 	}
 	if err := g.plan(ctx); err != nil {

@@ -120,6 +120,9 @@ func (c *cutoverCmd) check() error {
 			return pipeline.Usage("reading --env-out", fmt.Errorf("%s is the target's own env file", c.EnvOut), "name another file")
 		}
 	}
+	if c.Replicas < 0 {
+		return pipeline.Usage("reading --replicas", errors.New("there is at least one instance"), "say how many will run on the target, or leave it out")
+	}
 	return c.parityFlags.check()
 }
 

@@ -36,19 +36,12 @@ func (c *doctorCmd) Run(a *app) error {
 	}
 	f := doctor.Facts{Deployment: d, Replicas: c.Replicas, Workers: c.Workers, Primary: c.Primary}
 	if !c.Offline {
-		f.Answers = probe.Ask(a.ctx, probe.Config{Deployment: d, Limit: c.Timeout, Objects: probeStore, FileSystem: a.fs})
-		if a.ctx.Err() != nil {
-			return context.Cause(a.ctx)
+		if err := a.askServers(a.ctx, &f, c.Timeout); err != nil {
+			return err
 		}
 	}
 	r := a.cleanReport(doctor.Run(f))
-	code := pipeline.ExitOK
-	switch down := f.Answers.Unreachable(); {
-	case len(down) > 0:
-		code = pipeline.ExitEnvironment
-	case r.Unfit():
-		code = pipeline.ExitUsage
-	}
+	code := fitness(f, r)
 	a.keepDoctor(c.To, func(w io.Writer) { a.doctorLines(w, f, r, code) })
 	if a.json {
 		a.doctorLines(a.out, f, r, code)
@@ -56,6 +49,26 @@ func (c *doctorCmd) Run(a *app) error {
 		a.doctorScreen(c.To, f, r)
 	}
 	return judged(code)
+}
+
+// askServers asks all servers of the deployment, each for limit at most.
+func (a *app) askServers(ctx context.Context, f *doctor.Facts, limit time.Duration) error {
+	f.Answers = probe.Ask(ctx, probe.Config{Deployment: f.Deployment, Limit: limit, Objects: probeStore, FileSystem: a.fs})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// fitness is the exit code that a report means.
+func fitness(f doctor.Facts, r doctor.Report) int {
+	switch {
+	case len(f.Answers.Unreachable()) > 0:
+		return pipeline.ExitEnvironment
+	case r.Unfit():
+		return pipeline.ExitUsage
+	}
+	return pipeline.ExitOK
 }
 
 // cleanReport hides secrets in whatever the servers said.
@@ -94,17 +107,7 @@ func (a *app) doctorScreen(file string, f doctor.Facts, r doctor.Report) {
 	}
 	a.say("outgrow doctor · %s, %s of Open WebUI · %s", file, plural(int64(f.Processes()), "process"), asked)
 	for _, severity := range []doctor.Severity{doctor.Must, doctor.Should} {
-		for _, x := range r.Findings {
-			if x.Severity != severity {
-				continue
-			}
-			a.say("%-8s%s  %s: %s", severity, x.ID, x.Looked, x.Found)
-			a.say("        right: %s", x.Right)
-			a.say("        else:  %s", x.Symptom)
-			if x.Line != "" {
-				a.say("        set:   %s", x.Line)
-			}
-		}
+		a.sayFindings(r, severity)
 	}
 	for _, u := range byReason(r.Unknown) {
 		a.say("%-8s%s  %s", "unknown", strings.Join(u.ids, ", "), u.why)
@@ -113,7 +116,21 @@ func (a *app) doctorScreen(file string, f doctor.Facts, r doctor.Report) {
 		a.say("%-8s%s", "note", a.clean(w.Error()))
 	}
 	a.say("fine    %d of %s%s", r.Fine, plural(int64(r.Checks), "check"), left(r))
-	a.say("doctor: %s, %d unknown.", plural(int64(len(r.Findings)), "finding"), len(r.Unknown))
+	must, should := r.Count()
+	a.say("doctor: %d must be fixed, %d should be, %d unknown.", must, should, len(r.Unknown))
+}
+
+// sayFindings tells those of one severity.
+func (a *app) sayFindings(r doctor.Report, severity doctor.Severity) {
+	for _, x := range r.Findings {
+		if x.Severity != severity {
+			continue
+		}
+		a.say("%-8s%s  %s: %s", severity, x.ID, x.Looked, x.Found)
+		a.say("        right: %s", x.Right)
+		a.say("        else:  %s", x.Symptom)
+		a.say("        set:   %s", x.Line)
+	}
 }
 
 func left(r doctor.Report) string {

@@ -78,6 +78,23 @@ func TestDoctorAsks(t *testing.T) {
 	}
 }
 
+// Nor is what the rows hold: config rows, paths, stored secrets.
+func TestDoctorShowsNoRow(t *testing.T) {
+	t.Parallel()
+	dsn := servers.PostgreSQL(t)
+	do(t, dsn, "CREATE TABLE alembic_version (version_num text)", "INSERT INTO alembic_version VALUES ('"+head+"')", "CREATE TABLE chat (id text)", "CREATE TABLE file (id text, path text)",
+		"CREATE TABLE config (key text PRIMARY KEY, value json NOT NULL)", "CREATE TABLE oauth_session (id text, token text)",
+		`INSERT INTO config VALUES ('openai.api_keys', '["M4rkedS3cret"]'), ('rag.embedding_model', '"M4rkedS3cret"'), ('rag.openai.api_key', '"M4rkedS3cret"')`,
+		"INSERT INTO file VALUES ('a', '/M4rkedS3cret'), ('b', '/app/backend/data/uploads/M4rkedS3cret')", "INSERT INTO oauth_session VALUES ('a', 'gAAAAAM4rkedS3cret')")
+	lines := "DATABASE_URL=" + dsn + "\nVECTOR_DB=pgvector\nWEBUI_SECRET_KEY=k3y-of-somebody-else\nRAG_EMBEDDING_MODEL=ours\nRAG_OPENAI_API_KEY=M4rkedS3cretToo\nDATABASE_POOL_SIZE=1\nPGVECTOR_POOL_SIZE=1\n"
+	for _, how := range [][]string{nil, {"--json"}} {
+		code, said := doctorOn(t, lines, how...)
+		if code != 2 || strings.Contains(said, "M4rkedS3cret") || !strings.Contains(said, "RAG_OPENAI_API_KEY") || !strings.Contains(said, "D32") || !strings.Contains(said, "none of 1") {
+			t.Errorf("%v: exit %d: %s", how, code, said)
+		}
+	}
+}
+
 // A marked value in every variable that may hold a secret is nowhere in the
 // output, with and without mistakes, for people and as JSON.
 func TestDoctorShowsNoSecret(t *testing.T) {
@@ -99,6 +116,22 @@ func TestDoctorShowsNoSecret(t *testing.T) {
 	b.WriteString("REDIS_SENTINEL_HOSTS=a:1\nREDIS_CLUSTER=true\n")
 	for _, name := range []string{"OTEL_METRICS_BASIC_AUTH_PASSWORD", "OAUTH_CLIENT_INFO_ENCRYPTION_KEY", "PGVECTOR_PGCRYPTO_KEY", "AZURE_OPENAI_API_KEY", "WEBSOCKET_REDIS_OPTIONS"} {
 		b.WriteString(name + "=" + secret() + "\n")
+	}
+	// Whatever else Open WebUI reads may hold one, too.
+	known, err := os.ReadFile(filepath.Join("..", "..", "mappings", "doctor", "variables.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	planted := 0
+	for line := range strings.Lines(string(known)) {
+		name, _, ok := strings.Cut(line, "\t")
+		if ok && !strings.Contains(b.String(), "\n"+name+"=") {
+			planted++
+			b.WriteString(name + "=" + secret() + "\n")
+		}
+	}
+	if planted < 300 {
+		t.Errorf("only %d variables hold a mark", planted)
 	}
 	b.WriteString("ENABLE_OTEL=true\nENABLE_OTEL_TRACES=true\nENABLE_OTEL_METRICS=true\nOTEL_BASIC_AUTH_USERNAME=u\nOTEL_EXPORTER_OTLP_ENDPOINT=http://u:" + secret() + "@127.0.0.1:1\n")
 	for _, more := range []string{"VECTOR_DB=pgvector\n", "VECTOR_DB=qdrant\n", "VECTOR_DB=milvus\nMILVUS_URI=ftp://u:" + secret() + "@x\n", "VECTOR_DB=pinecone\nPINECONE_METRIC=l2\n",

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"outgrow/mappings/fstype"
 	"outgrow/pipeline/pipetest"
 )
 
@@ -118,6 +119,31 @@ func TestGuidedRefuses(t *testing.T) {
 	l.in(l.guided("--yes", "--wait", "500ms")...).exits(3, "nobody writes", "webui.db is ").nextStep()
 	l.in(l.guided("--yes", "--stop-cmd", stop)...).exits(0, "goes on where it stood", "verify: equal")
 	l.equal()
+}
+
+// What doctor says must be fixed ends the run before anything is written, unless
+// it is told not to.
+func TestGuidedBeginsWithDoctor(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	l.fs = func(string) (fstype.Type, error) { return fstype.Type{Magic: fstype.Ext4}, nil }
+	l.set("DATABASE_POOL_SIZE", "0")
+	l.in(l.guided("--yes")...).exits(2, "must    D06", "there is no pool", "1 must be fixed", "--skip-doctor").nextStep()
+	l.set("DATABASE_POOL_SIZE", "1")
+	l.set("REDIS_URL", "redis://:s3cretpw@127.0.0.1:1/0")
+	r := l.in(l.guided("--yes", "--json")...).exits(3, `"id":"D12"`, `"unreachable":["REDIS_URL"]`, "--skip-doctor")
+	if strings.Contains(r.both(), "s3cretpw") {
+		t.Errorf("it shows a password: %s", r.both())
+	}
+	if n := ask[int](l, "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"); n != 0 {
+		t.Errorf("%d tables were made", n)
+	}
+	if entries, err := os.ReadDir(l.share); err != nil || len(entries) != 0 {
+		t.Errorf("the target's folder holds %v %v", entries, err)
+	}
+	l.in(l.guided("--yes", "--skip-doctor")...).exits(0, "verify: equal")
+	l.set("REDIS_URL", "")
+	l.in(l.guided("--yes", "--again")...).exits(0, "doctor  0 must be fixed", "took    doctor", "verify: equal")
 }
 
 // Without agreement to what the target cannot hold there is no stop.

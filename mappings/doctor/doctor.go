@@ -114,12 +114,20 @@ func Run(f Facts) Report {
 	return r
 }
 
-// Unfit reports whether something must be fixed.
-func (r Report) Unfit() bool {
+// Count tells how many things must, and how many should, be fixed.
+func (r Report) Count() (must, should int) {
 	for _, f := range r.Findings {
 		if f.Severity == Must {
-			return true
+			must++
+		} else {
+			should++
 		}
 	}
-	return false
+	return must, should
+}
+
+// Unfit reports whether something must be fixed.
+func (r Report) Unfit() bool {
+	must, _ := r.Count()
+	return must > 0
 }

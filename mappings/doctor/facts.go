@@ -32,6 +32,19 @@ func (f Facts) workers() int {
 	return max(n, 1)
 }
 
+// Instances guesses how many instances are started with the variables: two where
+// something is set that only several need, else one.
+func (f Facts) Instances() int {
+	if f.get("REDIS_URL") != "" || f.get("WEBSOCKET_MANAGER") != "" || !f.Migrates() {
+		return 2
+	}
+	return 1
+}
+
+// Migrates reports whether an instance with these variables runs the database
+// migrations.
+func (f Facts) Migrates() bool { return f.is("ENABLE_DB_MIGRATIONS", true) }
+
 // Processes is how many processes share everything.
 func (f Facts) Processes() int { return max(f.Replicas, 1) * f.workers() }
 

@@ -34,7 +34,7 @@ func onServer(f Facts, p *Postgres, look func(Facts, *Postgres) verdict) verdict
 
 func postgresChecks() []check {
 	return []check{
-		{"D58", Must, "DATABASE_URL, PGVECTOR_DB_URL", "a server that answers and lets this role in", "Open WebUI does not start",
+		{"D58", Must, "PostgreSQL", "a server that answers and lets this role in", "Open WebUI does not start",
 			func(f Facts) verdict {
 				for _, p := range []*Postgres{f.Answers.Database, f.Answers.Vectors} {
 					if p != nil && p.Down != "" {

@@ -34,7 +34,7 @@ func processChecks() []check {
 // migrations needs a word of the operator's: the variables of one instance do
 // not tell of the others'.
 func migrations(f Facts) verdict {
-	on := f.is("ENABLE_DB_MIGRATIONS", true)
+	on := f.Migrates()
 	switch {
 	case f.Primary && on:
 		return verdict{found: "true, though another instance migrates", line: "ENABLE_DB_MIGRATIONS=false"}

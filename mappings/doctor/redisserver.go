@@ -43,7 +43,9 @@ func onAddress(look func(*Redis) verdict) func(Facts) verdict {
 				v = look(r)
 			}
 			if v.found != "" {
-				v.found = r.Name + ": " + v.found
+				if len(f.Answers.Redis) > 1 {
+					v.found = r.Name + ": " + v.found
+				}
 				return v
 			}
 			if v.unknown != "" {
@@ -67,7 +69,7 @@ func down(name string) func(Facts) verdict {
 	return func(f Facts) verdict {
 		for _, r := range f.Answers.Redis {
 			if strings.HasPrefix(r.Name, "WEBSOCKET") == (name == "WEBSOCKET_REDIS_URL") && r.Down != "" {
-				return verdict{found: r.Name + ": " + r.Down, line: "correct " + r.Name + ", or start the server"}
+				return verdict{found: r.Down, line: "correct " + r.Name + ", or start the server"}
 			}
 		}
 		return verdict{}

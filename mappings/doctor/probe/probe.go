@@ -114,7 +114,14 @@ func (p *prober) why(ctx context.Context, err error) string {
 	if ctx.Err() != nil || limited && !time.Now().Before(limit) {
 		return fmt.Sprintf("no answer within %v", p.Limit)
 	}
-	return strings.Join(strings.Fields(p.d.Redact(err.Error())), " ")
+	// Errors that are joined, line by line, often repeat what the first one says.
+	var text string
+	for line := range strings.Lines(p.d.Redact(err.Error())) {
+		if line = strings.Join(strings.Fields(line), " "); !strings.Contains(text, line) {
+			text += " " + line
+		}
+	}
+	return strings.TrimSpace(text)
 }
 
 // get is a variable's value, or what stands for it where it is not set.
