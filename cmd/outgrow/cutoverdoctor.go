@@ -41,7 +41,7 @@ func (g *guide) doctor(ctx context.Context) error {
 	must, should := r.Count()
 	code := fitness(f, r)
 	if g.json {
-		g.doctorLines(f, r, code)
+		g.doctorLines(g.out, f, r, code)
 	} else {
 		g.sayFindings(r, doctor.Must)
 		g.say("doctor  %d must be fixed, %d should be, %d unknown; all of it: outgrow doctor --to %s --replicas %d", must, should, len(r.Unknown), quoteArg(g.cmd.To), f.Replicas)
