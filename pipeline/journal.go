@@ -123,6 +123,14 @@ type Restarter interface {
 	Restart(ctx context.Context, run Run) (Resumed, error)
 }
 
+// Forgetter is a journal that can be removed without a trace, once the run is
+// accepted.
+type Forgetter interface {
+	// Forget takes the lock and removes all that is kept; it may be repeated. It
+	// returns ErrLocked like Begin.
+	Forget(ctx context.Context) error
+}
+
 // Rebaser is a journal whose run can follow its source to another state of it.
 type Rebaser interface {
 	// Rebase notes that the target holds the source as it is in this state: the

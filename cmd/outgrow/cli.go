@@ -18,6 +18,7 @@ type CLI struct {
 	Sync     syncCmd     `cmd:"" help:"Bring a migrated target up to a source that has changed since: only what is new, changed or gone."`
 	Cutover  cutoverCmd  `cmd:"" help:"The guided run: doctor, plan, migrate and sync while Open WebUI runs, then stop, last pass, verify, start."`
 	Rollback rollbackCmd `cmd:"" help:"The way back: from a scaled deployment into a fresh DATA_DIR with SQLite, embedded Chroma and local files."`
+	Accept   acceptCmd   `cmd:"" help:"End a run that is proven: remove outgrow's state from the target, and say what may be deleted by hand."`
 	Watch    watchCmd    `cmd:"" help:"After the stop: tell what is still written to the old side."`
 	Verify   verifyCmd   `cmd:"" help:"Compare every row, every vector and every file byte of both sides."`
 	Status   statusCmd   `cmd:"" help:"Show how far a migration is, what is missing on the target, and the quarantine."`
@@ -101,6 +102,7 @@ var examples = map[string][]string{
 		"outgrow rollback --from scaled.env --to ./data-back --accept orphan",
 		"outgrow rollback --from scaled.env --to back.env --to-mount ./data-back   # back.env: DATA_DIR=/app/backend/data, as the container sees it",
 	},
+	"accept": {"outgrow accept --from ./data --to scaled.env", "outgrow accept --from ./data --to scaled.env --yes --json"},
 	"watch": {
 		"outgrow watch --from ./data --to scaled.env --for 1h",
 		"outgrow watch --from ./data --to scaled.env --once || outgrow sync --from ./data --to scaled.env --strays",

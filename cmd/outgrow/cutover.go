@@ -54,6 +54,9 @@ func (c *cutoverCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if err := notAccepted(dir); err != nil {
+		return err
+	}
 	g := &guide{app: a, cmd: c, asks: asks, from: from, stack: to, shared: sharedFiles(from, to), dir: dir, began: time.Now()}
 	if g.state, err = readCutover(dir, cutoverFile); err != nil {
 		return err

@@ -141,11 +141,11 @@ func (g *guide) rest(ctx context.Context) error {
 }
 
 // ask prints a question and waits for a line.
-func (g *guide) ask(ctx context.Context, question string) error {
-	_, _ = fmt.Fprint(g.err, question)
+func (a *app) ask(ctx context.Context, question string) error {
+	_, _ = fmt.Fprint(a.err, question)
 	answer := make(chan error, 1)
 	go func() {
-		_, err := bufio.NewReader(g.in).ReadString('\n')
+		_, err := bufio.NewReader(a.in).ReadString('\n')
 		answer <- err
 	}()
 	select {
@@ -153,7 +153,7 @@ func (g *guide) ask(ctx context.Context, question string) error {
 		return context.Cause(ctx)
 	case err := <-answer:
 		if err != nil {
-			return pipeline.Usage("asking before the stop", errors.New("the input ended without an answer"), "run the same command again: it goes on from here; --yes asks nothing")
+			return pipeline.Usage("asking", errors.New("the input ended without an answer"), "run the same command again: it goes on from here; --yes asks nothing")
 		}
 		return nil
 	}

@@ -45,6 +45,9 @@ func (a *app) open(p pair, f laneFlags, opt openOptions) (_ *session, err error)
 	if s.state, err = stateDir(p.target, from.Mount); err != nil {
 		return nil, err
 	}
+	if err := notAccepted(s.state); err != nil {
+		return nil, err
+	}
 	s.readChoices(opt.accept, f.IDConflicts)
 	s.stopped = f.Stopped != nil && *f.Stopped
 	defer func() {

@@ -23,6 +23,9 @@ func (c *replayCmd) Run(a *app) error {
 		return err
 	}
 	defer s.close()
+	if err := notAccepted(s.state); err != nil {
+		return err
+	}
 	lines, err := s.replayLines(a, c.File)
 	if err != nil {
 		return err

@@ -40,6 +40,7 @@ type report struct {
 	Rollback *cutoverReport `json:"rollback,omitempty"`
 	Watch    *watchReport   `json:"watch,omitempty"`
 	Doctor   *doctorReport  `json:"doctor,omitempty"`
+	Accept   *acceptReport  `json:"accept,omitempty"`
 }
 
 // of names the sides, as this session calls them.
@@ -102,6 +103,7 @@ type verifyReport struct {
 	Seconds     float64             `json:"seconds"`
 	Predicted   float64             `json:"predicted_seconds,omitempty"` // by the verify before
 	Equal       bool                `json:"equal"`
+	Lanes       []pipeline.Lane     `json:"lanes"`
 	Units       []pipeline.UnitDiff `json:"units"`
 	Differences int64               `json:"differences"`
 	File        string              `json:"differences_file,omitempty"`

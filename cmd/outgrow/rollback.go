@@ -42,6 +42,9 @@ func (c *rollbackCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if err := notAccepted(dir); err != nil {
+		return err
+	}
 	g := &guide{app: a, cmd: &cutoverCmd{pair: c.pair, laneFlags: c.laneFlags, parityFlags: c.parityFlags, Accept: c.Accept, AllowDeletes: c.AllowDeletes, Chown: c.Chown},
 		from: from, dir: dir, back: true, began: time.Now()}
 	if g.state, err = readCutover(dir, rollbackFile); err != nil {

@@ -16,6 +16,12 @@ type statusCmd struct {
 }
 
 func (c *statusCmd) Run(a *app) error {
+	a.json = c.JSON
+	if dir, err := stateDir(c.target, ""); err != nil {
+		return err
+	} else if done, err := a.sayAccepted(dir); err != nil || done {
+		return err
+	}
 	s, err := a.openTarget(c.target)
 	if err != nil {
 		return err

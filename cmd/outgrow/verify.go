@@ -85,7 +85,7 @@ func (v *verification) run(ctx context.Context) error {
 		if predicted == 0 && r.Verify != nil {
 			predicted = r.Verify.Seconds
 		}
-		r.Verify = &verifyReport{Predicted: predicted, At: v.began.UTC(), Seconds: time.Since(v.began).Seconds(), Equal: equal, Units: units, Differences: v.count, File: path, Search: search, Throughput: v.moved}
+		r.Verify = &verifyReport{Predicted: predicted, At: v.began.UTC(), Seconds: time.Since(v.began).Seconds(), Equal: equal, Lanes: v.src.lanes, Units: units, Differences: v.count, File: path, Search: search, Throughput: v.moved}
 	})
 	if err != nil {
 		return err

@@ -36,6 +36,9 @@ func (c *watchCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if err := notAccepted(dir); err != nil {
+		return err
+	}
 	if c.Once {
 		return c.name(a)
 	}

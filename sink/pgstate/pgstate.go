@@ -34,7 +34,10 @@ type Store struct {
 	lock   *pgxpool.Conn // holds the advisory lock; nil before Begin
 }
 
-var _ pipeline.Journal = (*Store)(nil)
+var (
+	_ pipeline.Journal   = (*Store)(nil)
+	_ pipeline.Forgetter = (*Store)(nil)
+)
 
 // Open finds the lane's state without creating or locking anything. schema is
 // the target's, where "_outgrow_*" tables would stand too ("" for the first of
