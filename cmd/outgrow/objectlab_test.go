@@ -60,7 +60,7 @@ func gcsStore(tb testing.TB) objectStore {
 	tb.Helper()
 	s := servers.GCS(tb)
 	return objectStore{
-		endpoint: s.Endpoint, bucket: s.Bucket, large: 136, part: 64 << 20,
+		endpoint: s.Endpoint, bucket: s.Bucket, large: 64, part: max(16<<20, min(64<<20, largeBytes(tb, 64)/16)),
 		vars: func(endpoint, bucket string) map[string]string {
 			return map[string]string{"STORAGE_PROVIDER": env.GCS, "GCS_BUCKET_NAME": bucket, "STORAGE_EMULATOR_HOST": endpoint}
 		},

@@ -106,7 +106,7 @@ type part struct {
 func (p part) ReadAt(b []byte, at int64) (int, error) { return p.body.ReadAt(b, at-p.start) }
 
 // Span is how much is streamed in one request.
-func (p *parts) Span() int64 { return p.u.span }
+func (p *parts) Span() int64 { return p.u.span(p.up.Bytes) }
 
 // Stream sends what the server has not got of the bytes between two offsets.
 func (p *parts) Stream(ctx context.Context, content io.ReaderAt, from, to int64) error {

@@ -209,7 +209,7 @@ func TestStream(t *testing.T) {
 			state := t.TempDir()
 			open := func() objects.Parts {
 				u := small(t, cfg, state)
-				u.span = 2 * partBytes
+				u.span = func(int64) int64 { return 2 * partBytes }
 				return begin(t, u, up)
 			}
 			if err := before(t, open()); err != nil {
@@ -481,6 +481,14 @@ func TestCommitted(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%q: %d, %v", header, got, err)
+		}
+	}
+}
+
+func TestSpan(t *testing.T) {
+	for n, want := range map[int64]int64{1: 16 << 20, 300 << 20: 18<<20 + 3*quantum, 1 << 30: 64 << 20, 1 << 40: 64 << 20} {
+		if got := span(n); got != want {
+			t.Errorf("%d of %d, want %d", got, n, want)
 		}
 	}
 }

@@ -16,7 +16,7 @@
 // # Large objects
 //
 // A large object is sent by a resumable upload, in parts, one after the other: a
-// file streamed, 64 MiB in a request, anything else in parts of 16 MiB.
+// file streamed, 16 to 64 MiB in a request, anything else in parts of 16 MiB.
 // The last few bytes are held back until all sums are known to be right, because
 // the request that brings them makes the object.
 //

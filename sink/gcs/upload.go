@@ -20,21 +20,25 @@ import (
 
 const (
 	leastPart = 16 << 20
-	// span is how much of a file is streamed in one request. The more the fewer
-	// round trips: the service keeps what has arrived of one that breaks off, an
-	// emulator nothing.
-	span = 64 << 20
+	mostSpan  = 64 << 20
 	// quantum divides the size of every part but the last. Source: Cloud
 	// Storage, "Resumable uploads", chunk size.
 	quantum = 256 << 10
 )
+
+// span is how much of a file of so many bytes is streamed in one request: a
+// sixteenth, 16 to 64 MiB. The more the fewer round trips; the service keeps what
+// has arrived of one that breaks off, an emulator nothing.
+func span(n int64) int64 {
+	return min(max((n/16+quantum-1)/quantum*quantum, leastPart), mostSpan)
+}
 
 // Uploader stores objects in a bucket. It is safe for concurrent use.
 type Uploader struct {
 	b     *gcs.Bucket
 	state state
 	part  int64 // tests: the size of a part
-	span  int64 // and of what is streamed
+	span  func(int64) int64
 }
 
 var (
