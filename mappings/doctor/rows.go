@@ -1,33 +1,16 @@
 package doctor
 
 import (
-	_ "embed"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
 	"outgrow/mappings/schema"
+	"outgrow/mappings/shadow"
 )
-
-// variablesTSV names for each variable the config row that beats it, as 0.12.4
-// seeds them (config.py). OAuth's rows are left out: they follow the
-// environment.
-//
-//go:embed variables.tsv
-var variablesTSV string
-
-// persisted gives the config row of each variable that has one.
-func persisted() map[string]string {
-	out := map[string]string{}
-	for line := range strings.Lines(variablesTSV) {
-		if name, key, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
-			out[name] = key
-		}
-	}
-	return out
-}
 
 // onRows looks at the rows of the database.
 func onRows(look func(Facts, *Rows) verdict) func(Facts) verdict {
@@ -96,14 +79,12 @@ func configRows(f Facts, r *Rows, among func(name string) bool) verdict {
 	}
 	return value(r.Config, func(config map[string]json.RawMessage) verdict {
 		var names []string
-		for name, key := range persisted() {
-			v, given := f.Vars[name]
-			row, there := config[key]
-			if given && there && among(name) && differs(v.Reveal(), row) {
-				names = append(names, name)
+		for _, r := range shadow.Rows(slices.Collect(maps.Keys(config)), f.Vars) {
+			if among(r.Variable) && differs(f.Vars[r.Variable].Reveal(), config[r.Key]) {
+				names = append(names, r.Variable)
 			}
 		}
-		slices.Sort(names)
+		names = slices.Compact(names) // they are sorted
 		return when(len(names) > 0, "the database has another value for "+some(names), "change it in Open WebUI's settings, or ENABLE_PERSISTENT_CONFIG=false")
 	})
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes keys.tsv: the keys of Open WebUI's config table and the environment variables
-that give their defaults, read from DEFAULT_CONFIG of open_webui/config.py (named by the
+that give their defaults, the one that is asked for first before those that stand in for it, read from DEFAULT_CONFIG of open_webui/config.py (named by the
 first argument). Nothing of Open WebUI is run."""
 import ast
 import sys
@@ -31,12 +31,12 @@ def variables(value, depth=0):
 
 print("# Made by keys.py of Open WebUI 0.12.4. Key of table config, variables that give its default.")
 for key, value in sorted(zip(config.keys, config.values), key=lambda kv: kv[0].value):
-    found = set(variables(value))
+    found = list(dict.fromkeys(variables(value)))
     if key.value.endswith(".api_configs"):  # made by a function that all of them share
-        found = {value.id}
+        found = [value.id]
     if key.value == "openai.api_keys":
-        found = {"OPENAI_API_KEYS", "OPENAI_API_KEY"}
+        found = ["OPENAI_API_KEYS", "OPENAI_API_KEY"]
     if len(found) > 5:  # user.permissions
-        found = {"USER_PERMISSIONS_*"}
+        found = ["USER_PERMISSIONS_*"]
     if found:
-        print(key.value + "\t" + " ".join(sorted(found)))
+        print(key.value + "\t" + " ".join(found))

@@ -21,7 +21,8 @@ type Row struct {
 	Variable string `json:"variable"`
 }
 
-// Rows lists what the config rows of these keys beat among the variables, sorted.
+// Rows lists what the config rows of these keys beat among the variables, sorted:
+// of several variables that stand in for each other the one that would count.
 // ENABLE_PERSISTENT_CONFIG=false lets every variable win; the rows of oauth.* beat
 // theirs only with ENABLE_OAUTH_PERSISTENT_CONFIG=true.
 func Rows(keys []string, vars map[string]env.Secret) []Row {
@@ -46,10 +47,14 @@ func Rows(keys []string, vars map[string]env.Secret) []Row {
 		}
 		for _, name := range strings.Fields(names) {
 			prefix, wild := strings.CutSuffix(name, "*")
+			n := len(out)
 			for v := range vars {
 				if v == name || wild && strings.HasPrefix(v, prefix) {
 					out = append(out, Row{key, v})
 				}
+			}
+			if len(out) > n {
+				break
 			}
 		}
 	}
