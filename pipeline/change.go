@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 )
 
 // Reason is why a record was refused or a value changed. The set is open; the
@@ -91,6 +92,17 @@ func (o *Outcome) Add(p Outcome) {
 	o.Written += p.Written
 	o.Refused = append(o.Refused, p.Refused...)
 	o.Changed = append(o.Changed, p.Changed...)
+}
+
+// Beside tells, before records of a unit are removed, what else cannot stay as it
+// is without them: what was refused of the records themselves is left out. It
+// calls tell only where there is anything.
+func (o *Outcome) Beside(u Unit, keys []string, tell func(Outcome) error) error {
+	o.Refused = slices.DeleteFunc(o.Refused, func(r Refusal) bool { return r.Unit == u.ID() && slices.Contains(keys, r.Key) })
+	if len(o.Refused)+len(o.Changed) == 0 {
+		return nil
+	}
+	return tell(*o)
 }
 
 // Transform turns a record as read into one that the target can hold, or

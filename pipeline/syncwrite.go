@@ -175,7 +175,7 @@ func (s *syncer[T]) put(ctx context.Context, o *offered[T], records []T, replace
 			}
 		}
 	}
-	return s.refuse(ctx, o, refused, o.sums)
+	return s.refuse(ctx, o, refused)
 }
 
 // taken counts a record that the target has taken.
@@ -212,14 +212,14 @@ func waits(lines []Refusal) bool {
 
 // refuse puts records into the quarantine: the target keeps nothing older of
 // them. What stands there already as it is now is left alone.
-func (s *syncer[T]) refuse(ctx context.Context, o *offered[T], refused map[string][]Refusal, sums map[string]Sum) error {
+func (s *syncer[T]) refuse(ctx context.Context, o *offered[T], refused map[string][]Refusal) error {
 	keep := map[string]Known{}
 	var stale, keys []string
 	var lines []Refusal
 	why := leaveRefused
 	for key, l := range refused {
 		known, ok := o.known[key]
-		if ok && known.Refused && !known.Doubt && known.Sum == sums[key] {
+		if s.standing(o, key) {
 			if !s.repeat {
 				o.count.Same++
 			}
@@ -237,7 +237,7 @@ func (s *syncer[T]) refuse(ctx context.Context, o *offered[T], refused map[strin
 			s.decide(o.unit.ID(), key, fateNew)
 		}
 		keys, lines = append(keys, key), append(lines, l...)
-		keep[key] = Known{Sum: sums[key], Refused: true}
+		keep[key] = Known{Sum: o.sums[key], Refused: true}
 	}
 	if len(keys) == 0 {
 		return nil
@@ -294,9 +294,9 @@ func (s *syncer[T]) refusals(ctx context.Context, o *offered[T], refused []Refus
 		return err
 	}
 	maps.DeleteFunc(byKey, func(key string, _ []Refusal) bool { return !slices.Contains(keys, key) })
-	sums, put := map[string]Sum{}, map[string]Known{}
+	put := map[string]Known{}
 	for _, key := range keys {
-		sums[key] = sumOfRefusals(byKey[key])
+		o.sums[key] = sumOfRefusals(byKey[key])
 		if _, ok := known[key]; ok {
 			continue
 		}
@@ -306,7 +306,7 @@ func (s *syncer[T]) refusals(ctx context.Context, o *offered[T], refused []Refus
 			return err
 		}
 		if in {
-			put[key] = Known{Sum: sums[key], Refused: true}
+			put[key] = Known{Sum: o.sums[key], Refused: true}
 			o.count.Same++
 			delete(byKey, key)
 		}
@@ -314,5 +314,5 @@ func (s *syncer[T]) refusals(ctx context.Context, o *offered[T], refused []Refus
 	if err := s.Digests.Keep(ctx, o.unit.ID(), put); err != nil {
 		return err
 	}
-	return s.refuse(ctx, o, byKey, sums)
+	return s.refuse(ctx, o, byKey)
 }

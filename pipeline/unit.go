@@ -17,6 +17,9 @@ const (
 	Files   Lane = "files"
 )
 
+// Lanes lists them.
+func Lanes() []Lane { return []Lane{Rows, Vectors, Files} }
+
 // Unit is what a lane is made of: a table, a collection, a folder.
 type Unit struct {
 	Lane Lane `json:"lane"`

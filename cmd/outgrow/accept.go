@@ -6,11 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"time"
-
-	"golang.org/x/term"
 
 	"outgrow/mappings/env"
 	"outgrow/pipeline"
@@ -114,7 +113,7 @@ func (c *acceptCmd) begin(a *app, s *session, r *acceptReport) error {
 	a.say("As long as all of it is there the old app can be started again, as it was at the cutover. Without it the way back is outgrow rollback,")
 	a.say("which reads the new side alone. Keep WEBUI_SECRET_KEY in any case. Records that were agreed to be left out are then in %s only.", quarantineFile)
 	if !c.Yes {
-		if a.in == nil || !term.IsTerminal(int(a.in.Fd())) {
+		if !a.asks() {
 			return pipeline.Usage(op, errors.New("there is no terminal to ask on"), "say --yes")
 		}
 		if err := a.ask(a.ctx, "accept  Press Enter to accept the run (Ctrl-C to leave everything as it is): "); err != nil {
@@ -138,7 +137,7 @@ func (s *session) keepLines(ctx context.Context) error {
 		}
 		w := bufio.NewWriter(f)
 		enc := json.NewEncoder(w)
-		err = s.eachLine(ctx, name == quarantineFile, enc.Encode)
+		err = s.eachLine(ctx, name == quarantineFile, name == ledgerFile, enc.Encode)
 		if err == nil {
 			err = w.Flush()
 		}
@@ -155,30 +154,35 @@ func (s *session) keepLines(ctx context.Context) error {
 	return syncDir(s.state)
 }
 
-// eachLine gives every line of the quarantine, or of the ledger.
-func (s *session) eachLine(ctx context.Context, quarantine bool, keep func(any) error) error {
+// eachLine gives every line of the quarantine, of the ledger, or of both, lane by
+// lane.
+func (s *session) eachLine(ctx context.Context, quarantine, ledger bool, give func(any) error) error {
 	for _, l := range s.lanes {
-		if l.Journal() == nil {
+		j := l.Journal()
+		if j == nil {
 			continue
 		}
+		var err error
 		if quarantine {
-			for r, err := range l.Journal().Refusals(ctx, "") {
-				if err == nil {
-					err = keep(r)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			continue
+			err = giveAll(j.Refusals(ctx, ""), give)
 		}
-		for c, err := range l.Journal().Changes(ctx, "") {
-			if err == nil {
-				err = keep(c)
-			}
-			if err != nil {
-				return err
-			}
+		if ledger && err == nil {
+			err = giveAll(j.Changes(ctx, ""), give)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func giveAll[T any](lines iter.Seq2[T, error], give func(any) error) error {
+	for line, err := range lines {
+		if err == nil {
+			err = give(line)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -35,14 +33,7 @@ type acceptReport struct {
 
 // readAccept gives where an acceptance stands; its zero value when none was begun.
 func readAccept(dir string) (r acceptReport, err error) {
-	body, err := os.ReadFile(filepath.Join(dir, acceptFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return r, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(body, &r)
-	}
-	if err != nil {
+	if err = readKept(dir, acceptFile, &r); err != nil {
 		return r, pipeline.Environment("reading whether the run was accepted", err, "make "+filepath.Join(dir, acceptFile)+" readable")
 	}
 	return r, nil
@@ -87,20 +78,13 @@ func (a *app) sayAccepted(dir string) (bool, error) {
 		a.say("accepted %s; its state is not removed to the end: run outgrow accept again", ago(time.Since(r.At)))
 		return true, nil
 	}
-	a.say("accepted %s: this run is over. Nothing of outgrow's is left on the target; the report is %s", ago(time.Since(r.At)), filepath.Join(dir, "report.json"))
+	a.say("accepted %s: this run is over. Nothing of outgrow's is left on the target; the report is %s", ago(time.Since(r.At)), filepath.Join(dir, reportJSON))
 	return true, nil
 }
 
 // readReport gives the report as it is.
 func readReport(dir string) (r report, err error) {
-	body, err := os.ReadFile(filepath.Join(dir, "report.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return r, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(body, &r)
-	}
-	if err != nil {
+	if err = readKept(dir, reportJSON, &r); err != nil {
 		return r, pipeline.Environment("reading the report", err, "run outgrow verify again, which writes a new one")
 	}
 	return r, nil
@@ -127,18 +111,18 @@ func proof(dir string, lanes []pipeline.Lane, again string) (time.Time, error) {
 		}
 	}
 	wrote := time.Time{}
-	after := func(at time.Time, seconds float64, complete bool) {
-		if end := at.Add(time.Duration(seconds * float64(time.Second))); complete && end.After(wrote) {
+	moved := func(at time.Time, seconds float64, complete bool) {
+		if end := after(at, seconds); complete && end.After(wrote) {
 			wrote = end
 		} else if !complete {
 			wrote = time.Now()
 		}
 	}
 	if r.Migrate != nil {
-		after(r.Migrate.At, r.Migrate.Seconds, r.Migrate.Complete)
+		moved(r.Migrate.At, r.Migrate.Seconds, r.Migrate.Complete)
 	}
 	if r.Sync != nil {
-		after(r.Sync.At, r.Sync.Seconds, r.Sync.Complete)
+		moved(r.Sync.At, r.Sync.Seconds, r.Sync.Complete)
 	}
 	wrote = wrote.Add(-time.Millisecond) // seconds are rounded
 	if guided.After(wrote) {
@@ -149,7 +133,7 @@ func proof(dir string, lanes []pipeline.Lane, again string) (time.Time, error) {
 	switch {
 	case v == nil:
 		return guided, pipeline.Usage(op, errors.New("nothing was verified"), fix)
-	case !v.Equal || v.Search != nil && !v.Search.OK:
+	case !v.good():
 		return guided, &pipeline.Error{Op: op, Err: errors.New("the last verify found differences"), Exit: pipeline.ExitDiffers, Hint: "mend what differs, then " + fix}
 	case v.At.Before(wrote):
 		return guided, pipeline.Usage(op, errors.New("nothing was verified since the target was written to last"), fix)

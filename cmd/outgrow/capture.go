@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -138,7 +139,7 @@ func (a *app) sayCaptured(c captured) {
 	a.say("wrote   %s: %s and DATA_DIR, for your eyes alone", c.File, plural(int64(c.Variables), "variable"))
 	a.say("data    %s", a.clean(c.describeData()))
 	for _, m := range c.Inside(c.DataDir) {
-		a.say("        %s", a.clean(fmt.Sprintf("%s lies elsewhere: %s %s. --from-mount must show both in one folder", m.Path, m.Kind, firstOf(m.Host, m.Name))))
+		a.say("        %s", a.clean(fmt.Sprintf("%s lies elsewhere: %s %s. --from-mount must show both in one folder", m.Path, m.Kind, cmp.Or(m.Host, m.Name))))
 	}
 	switch {
 	case c.User != "":
@@ -165,13 +166,6 @@ func (a *app) sayCaptured(c captured) {
 		a.say("first   %s", c.FetchData("./data"))
 	}
 	a.say("next    %s", c.Next)
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func (c captured) describeData() string {

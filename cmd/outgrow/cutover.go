@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/term"
-
 	"outgrow/mappings/env"
 	"outgrow/pipeline"
 )
@@ -40,8 +38,7 @@ func (c *cutoverCmd) Run(a *app) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	asks := a.in != nil && term.IsTerminal(int(a.in.Fd()))
-	if !c.Yes && !asks {
+	if !c.Yes && !a.asks() {
 		return pipeline.Usage("asking before the stop", errors.New("there is no terminal to ask on"),
 			"say --yes, with --stop-cmd CMD to have Open WebUI stopped by it; without --stop-cmd it waits until somebody else has stopped it")
 	}
@@ -57,7 +54,7 @@ func (c *cutoverCmd) Run(a *app) error {
 	if err := notAccepted(dir); err != nil {
 		return err
 	}
-	g := &guide{app: a, cmd: c, asks: asks, from: from, stack: to, shared: sharedFiles(from, to), dir: dir, began: time.Now()}
+	g := &guide{app: a, cmd: c, from: from, stack: to, shared: sharedFiles(from, to), dir: dir, began: time.Now()}
 	if g.state, err = readCutover(dir, cutoverFile); err != nil {
 		return err
 	}
@@ -68,7 +65,6 @@ func (c *cutoverCmd) Run(a *app) error {
 type guide struct {
 	*app
 	cmd  *cutoverCmd
-	asks bool // there is a terminal
 	from env.Deployment
 	// stack is the target's side.
 	stack env.Deployment

@@ -2,9 +2,7 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -183,14 +181,7 @@ func (c *cutoverReport) save(dir, file string) error {
 // readCutover gives where a cutover, or by its file a rollback, stands; the zero
 // value when none was begun.
 func readCutover(dir, file string) (c cutoverReport, err error) {
-	body, err := os.ReadFile(filepath.Join(dir, file))
-	if errors.Is(err, fs.ErrNotExist) {
-		return c, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(body, &c)
-	}
-	if err != nil {
+	if err = readKept(dir, file, &c); err != nil {
 		return c, pipeline.Environment("reading where the run stands", err, "make "+filepath.Join(dir, file)+
 			" readable; if it is damaged and the new app was never started, remove it: the run then begins anew")
 	}

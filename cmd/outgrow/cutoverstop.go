@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/term"
+
 	"outgrow/pipeline"
 )
 
@@ -24,7 +26,7 @@ func (g *guide) stop(ctx context.Context) error {
 	if err := g.drain(ctx); err != nil {
 		return err
 	}
-	if g.asks && !g.cmd.Yes {
+	if g.asks() && !g.cmd.Yes {
 		question := "stop    Stop every Open WebUI on the source now, then press Enter (Ctrl-C to go on some other time): "
 		if g.cmd.StopCmd != "" {
 			question = "stop    Press Enter to stop Open WebUI now by the given command (Ctrl-C to go on some other time): "
@@ -139,6 +141,9 @@ func (g *guide) rest(ctx context.Context) error {
 		before, first = now, time.Now()
 	}
 }
+
+// asks reports whether there is a terminal to ask on.
+func (a *app) asks() bool { return a.in != nil && term.IsTerminal(int(a.in.Fd())) }
 
 // ask prints a question and waits for a line.
 func (a *app) ask(ctx context.Context, question string) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,8 +80,8 @@ func (c *envWriteCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	o := envform.Options{Vars: to.Vars, DataDir: to.DataDir, Name: c.Name, Claim: firstOf(c.Claim, c.Name), Replicas: c.Replicas, WithSecrets: c.WithSecrets}
-	if o.Image = firstOf(c.Image, src.image); o.Image == "" && c.Format != envform.Dotenv {
+	o := envform.Options{Vars: to.Vars, DataDir: to.DataDir, Name: c.Name, Claim: cmp.Or(c.Claim, c.Name), Replicas: c.Replicas, WithSecrets: c.WithSecrets}
+	if o.Image = cmp.Or(c.Image, src.image); o.Image == "" && c.Format != envform.Dotenv {
 		return pipeline.Usage("choosing the image", errors.New("the new Open WebUI must be of the source's release, which is not known here"),
 			"say --from, or --image "+openWebUI+"RELEASE")
 	}

@@ -161,6 +161,19 @@ func updateReport(dir string, change func(*report)) (string, error) {
 	return path, writeFile(path, drawn.Bytes())
 }
 
+// readKept reads a file of the state folder that is JSON; into stays as it is
+// where there is none.
+func readKept(dir, file string, into any) error {
+	body, err := os.ReadFile(filepath.Join(dir, file))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, into)
+}
+
 // writeFile replaces a file durably.
 func writeFile(path string, body []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".outgrow-*")

@@ -39,10 +39,10 @@ func (c *reportCmd) Run(a *app) error {
 	if _, err := os.Stat(filepath.Join(dir, reportJSON)); errors.Is(err, fs.ErrNotExist) {
 		return pipeline.Usage(op, errors.New("there is none in "+dir), "run plan or migrate first, or name the state folder with --state")
 	}
-	var kept report
+	var kept *report
 	path, err := updateReport(dir, func(r *report) {
 		r.cutOff(dir)
-		kept = *r
+		kept = r
 	})
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func (c *reportCmd) Run(a *app) error {
 		}
 		return err
 	}
-	a.say("%s", kept.outcome(dir).Headline)
+	a.say("%s", kept.Outcome.Headline)
 	a.say("report  %s", path)
 	a.say("json    %s", filepath.Join(dir, reportJSON))
 	return nil
@@ -62,16 +62,15 @@ func (c *reportCmd) Run(a *app) error {
 
 // cutOff takes in what a run that was killed has left.
 func (r *report) cutOff(dir string) {
-	if m := r.Migrate; m != nil && m.Running {
-		if t := readThroughput(dir, "migrate"); t != nil && t.Run == m.Run {
-			m.Throughput = t
-			m.Seconds = max(m.Seconds, t.seconds())
+	left := func(command, run string, running bool, all **throughput, seconds *float64) {
+		if t := readThroughput(dir, command); running && t != nil && t.Run == run {
+			*all, *seconds = t, max(*seconds, t.seconds())
 		}
 	}
-	if s := r.Sync; s != nil && s.Running {
-		if t := readThroughput(dir, "sync"); t != nil && t.Run == s.Run {
-			s.Throughput = t
-			s.Seconds = max(s.Seconds, t.seconds())
-		}
+	if m := r.Migrate; m != nil {
+		left("migrate", m.Run, m.Running, &m.Throughput, &m.Seconds)
+	}
+	if s := r.Sync; s != nil {
+		left("sync", s.Run, s.Running, &s.Throughput, &s.Seconds)
 	}
 }

@@ -55,7 +55,7 @@ func (r *report) page(dir string) page.Page {
 func (r *report) facts() []page.Fact {
 	var out []page.Fact
 	units := r.unitsMoved()
-	for _, l := range []pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files} {
+	for _, l := range pipeline.Lanes() {
 		n, any := int64(0), false
 		for _, u := range units {
 			if unitOf(u.Unit).Lane == l {
@@ -115,7 +115,7 @@ func (r *report) movedSection() page.Section {
 		s.ID, s.Title, s.Aside = "found", "What is there", "Read once by plan; nothing was written."
 	}
 	units := r.unitsMoved()
-	for _, l := range []pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files} {
+	for _, l := range pipeline.Lanes() {
 		var of []unitReport
 		for _, u := range units {
 			if unitOf(u.Unit).Lane == l {

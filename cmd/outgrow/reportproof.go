@@ -12,7 +12,7 @@ import (
 // laneSums adds up what was compared, by lane; Unit is then the lane's.
 func laneSums(units []pipeline.UnitDiff) []pipeline.UnitDiff {
 	var out []pipeline.UnitDiff
-	for _, l := range []pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files} {
+	for _, l := range pipeline.Lanes() {
 		sum, any := pipeline.UnitDiff{Unit: string(l) + "/"}, false
 		for _, u := range units {
 			if unitOf(u.Unit).Lane == l {

@@ -86,7 +86,7 @@ func (r *report) throughputSection() page.Section {
 	t := r.Migrate.Throughput
 	all := t.seconds()
 	chart := &page.Chart{Ticks: ticks(all)}
-	for _, l := range []pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files} {
+	for _, l := range pipeline.Lanes() {
 		if c, ok := t.curve(l, all); ok {
 			chart.Curves = append(chart.Curves, c)
 		}

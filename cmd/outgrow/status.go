@@ -35,28 +35,10 @@ func (c *statusCmd) Run(a *app) error {
 
 // lines streams quarantine and ledger lines of all lanes.
 func (s *session) lines(a *app, quarantine, ledger bool) error {
-	for _, l := range s.lanes {
-		if l.Journal() == nil {
-			continue
-		}
-		if quarantine {
-			for r, err := range l.Journal().Refusals(a.ctx, "") {
-				if err != nil {
-					return err
-				}
-				emit(a.out, r)
-			}
-		}
-		if ledger {
-			for c, err := range l.Journal().Changes(a.ctx, "") {
-				if err != nil {
-					return err
-				}
-				emit(a.out, c)
-			}
-		}
-	}
-	return nil
+	return s.eachLine(a.ctx, quarantine, ledger, func(line any) error {
+		emit(a.out, line)
+		return nil
+	})
 }
 
 // laneStatus is what is known of a lane without touching the source.

@@ -26,7 +26,7 @@ func (a *app) openTarget(t target) (_ *session, err error) {
 	}
 	// What was never moved to this target need not be there, or known.
 	var lanes laneFlags
-	for _, l := range []pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files} {
+	for _, l := range pipeline.Lanes() {
 		if s.begun(l) {
 			lanes.Only = append(lanes.Only, string(l))
 		}

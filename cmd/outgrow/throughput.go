@@ -76,18 +76,7 @@ func (t *throughput) double() {
 	old := t.Samples
 	t.Every, t.Samples = t.Every*2, nil
 	for _, s := range old {
-		at := math.Floor(s.Second/t.Every) * t.Every
-		merged := false
-		for i := len(t.Samples) - 1; i >= 0 && t.Samples[i].Second >= at; i-- {
-			if n := &t.Samples[i]; n.Lane == s.Lane {
-				n.Records, n.Bytes, merged = n.Records+s.Records, n.Bytes+s.Bytes, true
-				break
-			}
-		}
-		if !merged {
-			s.Second = at
-			t.Samples = append(t.Samples, s)
-		}
+		t.add(s.Second, s.Lane, s.Records, s.Bytes)
 	}
 }
 
@@ -170,7 +159,7 @@ func (s *sampler) take() {
 		m.bytes += c.Bytes.Load() - c.BeforeBytes.Load()
 		sums[c.Unit.Lane] = m
 	}
-	for _, lane := range []pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files} {
+	for _, lane := range pipeline.Lanes() {
 		is, was := sums[lane], s.last[lane]
 		s.add(from, lane, is.records-was.records, is.bytes-was.bytes)
 		s.last[lane] = moved{max(is.records, was.records), max(is.bytes, was.bytes)}

@@ -46,6 +46,14 @@ type Item struct {
 	Note  string `json:"note,omitempty"` // what to do
 }
 
+// What is read of settings and plugins, at most: rows, and characters of a text.
+const (
+	MaxSettings    = 10000
+	MaxValue       = 1 << 20
+	MaxPlugins     = 10000
+	MaxFrontmatter = 1 << 14
+)
+
 // Setting is a row of table config: a key and its value as JSON.
 type Setting struct {
 	Key   string

@@ -44,7 +44,7 @@ func (f *finder) variables(d env.Deployment) {
 		case name == "CUSTOM_NAME":
 			f.add(Item{Kind: Branding, Where: d.Side + ": " + name, What: "api.openwebui.com", Note: "its logo is fetched at each start of each instance"})
 		case name == "USE_OLLAMA_DOCKER" && strings.EqualFold(v, "true"):
-			f.add(Item{Kind: Volume, Where: d.Side + ": " + name, What: "Ollama in Open WebUI's own container", Note: "its models are in /root/.ollama there, which is not moved: run Ollama by itself"})
+			f.add(Item{Kind: Volume, Where: d.Side + ": " + name, What: "Ollama in Open WebUI's own container", Note: "its models are in ~/.ollama there, which is not moved: run Ollama by itself"})
 		case slices.Contains(notFiles, name):
 		case names.MatchString(name):
 			file(name, v)

@@ -120,7 +120,7 @@ func (f *finder) host(where, proto, host string) {
 	switch {
 	case far == Public:
 	case key == "ollama.base_urls":
-		f.add(Item{Kind: Volume, Where: key, What: "Ollama at " + host, Note: "its models are in a volume of its own (/root/.ollama in its image), which is not moved"})
+		f.add(Item{Kind: Volume, Where: key, What: "Ollama at " + host, Note: "its models are in a volume of its own (.ollama in the home of its image), which is not moved"})
 	case key == "openai.api_base_urls" && port == "9099":
 		f.add(Item{Kind: Volume, Where: key, What: "Pipelines at " + host, Note: "its pipelines and valves are in a volume of its own (/app/pipelines in its image), which is not moved"})
 	}

@@ -34,11 +34,7 @@ func (s *Sink) Remove(ctx context.Context, unit pipeline.Unit, keys []string, be
 		if err := r.remove(ctx, unit, keys); err != nil {
 			return err
 		}
-		r.out.Refused = slices.DeleteFunc(r.out.Refused, func(l pipeline.Refusal) bool { return l.Unit == unit.ID() && slices.Contains(keys, l.Key) })
-		if len(r.out.Refused)+len(r.out.Changed) == 0 {
-			return nil
-		}
-		return before(r.out)
+		return r.out.Beside(unit, keys, before)
 	})
 	return pg.Classify("removing from "+unit.ID(), err)
 }

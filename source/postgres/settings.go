@@ -8,21 +8,13 @@ import (
 	"outgrow/mappings/pg"
 )
 
-// What is read of settings and plugins, at most: rows, and characters of a text.
-const (
-	maxSettings    = 10000
-	maxValue       = 1 << 20
-	maxPlugins     = 10000
-	maxFrontmatter = 1 << 14
-)
-
 // Settings reads table config; of a release before 0.10 its one JSON document, as
 // rows with dotted keys. They hold secrets.
 func (s *Source) Settings(ctx context.Context) (out []dependencies.Setting, err error) {
 	err = s.view(ctx, func(q pg.Querier) error {
 		switch {
 		case s.has("config", "key", "value"):
-			rows, err := q.Query(ctx, "SELECT key::text, value::text FROM "+s.t("config")+" WHERE length(value::text) <= $1 ORDER BY key LIMIT $2", maxValue, maxSettings)
+			rows, err := q.Query(ctx, "SELECT key::text, value::text FROM "+s.t("config")+" WHERE length(value::text) <= $1 ORDER BY key LIMIT $2", dependencies.MaxValue, dependencies.MaxSettings)
 			if err != nil {
 				return err
 			}
@@ -61,7 +53,7 @@ func (s *Source) Plugins(ctx context.Context) (out []dependencies.Plugin, err er
 			if !s.has(c.kind, "id", "content", c.column) || !s.has("user", "id", "role") {
 				continue
 			}
-			rows, err := q.Query(ctx, "SELECT p.id::text, coalesce(left(p.content, $1), ''), "+c.installs+" FROM "+c.from+" ORDER BY p.id LIMIT $2", maxFrontmatter, maxPlugins)
+			rows, err := q.Query(ctx, "SELECT p.id::text, coalesce(left(p.content, $1), ''), "+c.installs+" FROM "+c.from+" ORDER BY p.id LIMIT $2", dependencies.MaxFrontmatter, dependencies.MaxPlugins)
 			if err != nil {
 				return err
 			}

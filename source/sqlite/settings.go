@@ -7,14 +7,6 @@ import (
 	"outgrow/mappings/dependencies"
 )
 
-// What is read of settings and plugins, at most: rows, and characters of a text.
-const (
-	maxSettings    = 10000
-	maxValue       = 1 << 20
-	maxPlugins     = 10000
-	maxFrontmatter = 1 << 14
-)
-
 // Settings reads table config; of a release before 0.10 its one JSON document, as
 // rows with dotted keys. They hold secrets.
 func (s *Source) Settings(ctx context.Context) (out []dependencies.Setting, err error) {
@@ -25,7 +17,7 @@ func (s *Source) Settings(ctx context.Context) (out []dependencies.Setting, err 
 		err = s.each(ctx, `SELECT key, value FROM config WHERE length(value) <= ? ORDER BY key LIMIT ?`, func(v []any) error {
 			out = append(out, dependencies.Setting{Key: asText(v[0]), Value: []byte(asText(v[1]))})
 			return nil
-		}, int64(maxValue), int64(maxSettings))
+		}, int64(dependencies.MaxValue), int64(dependencies.MaxSettings))
 	case t.has("data"):
 		err = s.each(ctx, `SELECT data FROM config ORDER BY id DESC LIMIT 1`, func(v []any) error {
 			out = dependencies.Flatten(json.RawMessage(asText(v[0])))
@@ -49,7 +41,7 @@ func (s *Source) Plugins(ctx context.Context) (out []dependencies.Plugin, err er
 			installs, _ := v[2].(int64)
 			out = append(out, dependencies.Plugin{Kind: q.kind, ID: asText(v[0]), Content: asText(v[1]), Installs: installs != 0})
 			return nil
-		}, int64(maxFrontmatter), int64(maxPlugins))
+		}, int64(dependencies.MaxFrontmatter), int64(dependencies.MaxPlugins))
 		if err != nil {
 			return nil, err
 		}
