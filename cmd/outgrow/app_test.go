@@ -24,12 +24,12 @@ const appFolder = "OUTGROW_TEST_APP"
 func appMain(dir string) {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "webui.db")+"?_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "webui.db")+"?_pragma=busy_timeout(60000)")
 	if err != nil {
 		panic(err)
 	}
 	db.SetMaxOpenConns(1)
-	chroma, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "vector_db", "chroma.sqlite3")+"?_pragma=busy_timeout(5000)")
+	chroma, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "vector_db", "chroma.sqlite3")+"?_pragma=busy_timeout(60000)")
 	if err != nil {
 		panic(err)
 	}

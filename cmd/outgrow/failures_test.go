@@ -1,16 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -34,12 +33,7 @@ var pairs = []string{"plan", "migrate", "verify"}
 func TestTargetOutOfReach(t *testing.T) {
 	t.Parallel()
 	dsn := servers.PostgreSQL(t)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := closed.Addr().String()
-	_ = closed.Close()
+	const nobody = "127.0.0.1:1"
 	// The test server trusts everybody; a role that may not log in and a server
 	// that is asked for TLS are refused all the same.
 	locked := "locked_" + filepath.Base(t.TempDir())
@@ -90,7 +84,18 @@ func passwordServer(t *testing.T) (dsn string) {
 	if _, err := c.Exec(context.Background(), "SELECT pg_reload_conf()"); err != nil {
 		t.Fatal(err)
 	}
-	return dsn
+	// The server does so in its own time.
+	wrong := with(t, dsn, func(u *url.URL) { u.User = url.UserPassword(u.User.Username(), "wrong") })
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		let, err := pgx.Connect(context.Background(), wrong)
+		if err != nil {
+			return dsn
+		}
+		_ = let.Close(context.Background())
+		if time.Now().After(deadline) {
+			t.Fatal("the server still asks for no password")
+		}
+	}
 }
 
 func TestWrongPassword(t *testing.T) {
@@ -153,18 +158,21 @@ func TestOtherSource(t *testing.T) {
 func TestAnotherRunIsAtWork(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, bigData(t, "50MB"))
-	cmd := l.command(l.pair("migrate")...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for cmd.ProcessState == nil && !ask[bool](l, "SELECT to_regclass('outgrow.part') IS NOT NULL AND EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory')") {
-	}
-	second := l.migrate()
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("the first run: %v\n%s\nthe second: %s", err, out.String(), second.both())
-	}
+	first := l.start(l.pair("migrate")...).until("its lock", func() bool {
+		return ask[bool](l, `SELECT to_regclass('outgrow.part') IS NOT NULL AND EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`)
+	})
+	ended := make(chan result, 1)
+	first.held(func() {
+		go func() { ended <- l.migrate() }()
+		select {
+		case r := <-ended:
+			ended <- r
+		case <-time.After(time.Minute): // it waits for a table that the first one has locked
+		}
+	})
+	second := <-ended
+	first.end().exits(0)
 	if second.code != 2 && second.code != 3 {
 		t.Errorf("the second run: exit %d\n%s", second.code, second.both())
 	}

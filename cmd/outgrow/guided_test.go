@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -175,20 +174,14 @@ func TestKillCutover(t *testing.T) {
 		n = pipetest.Kills(t)
 	}
 	program(t)
-	random := rand.New(rand.NewPCG(rand.Uint64(), 6))
-	length, killed, phases := 9*time.Second, 0, map[string]int{}
-	for i := range n {
+	at, killed, phases := newMoments(t, n, 9*time.Second, 6), 0, map[string]int{}
+	for i := 0; at.more(i, killed >= max(1, n/2)); i++ {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			l := newLab(t, "")
 			stop, started := l.runApp(), filepath.Join(l.dir, "started")
 			args := l.guided("--yes", "--stop-cmd", stop, "--start-cmd", "touch '"+started+"'")
-			after := time.Duration((float64(i) + random.Float64()) / float64(n) * float64(length))
-			began := time.Now()
-			r := l.signalled(l.command(args...), syscall.SIGKILL, after)
-			if r.code == -1 {
+			if r := at.stop(l, l.command(args...), syscall.SIGKILL, i); r.code == -1 {
 				killed++
-			} else {
-				length = time.Since(began)
 			}
 			c, err := readCutover(filepath.Join(l.dir, "scaled.outgrow"), cutoverFile)
 			if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"sort"
 	"strings"
 	"syscall"
@@ -90,13 +89,11 @@ func interrupted(t *testing.T, signal syscall.Signal, n int) {
 	length := whole(l)
 	want := catalog(l)
 
-	seed := rand.Uint64()
-	random := rand.New(rand.NewPCG(seed, 1))
-	t.Logf("an undisturbed run takes %v; seed %d", length.Round(time.Millisecond), seed)
+	at := newMoments(t, n, length, 1)
 	phases := map[string]int{}
-	var moments []string
+	var stopped []string
 	late := 0
-	for i := range n {
+	for i := 0; at.more(i, len(stopped) >= n/2); i++ {
 		l := newLab(t, data)
 		// Every third migration is stopped several times. One stratum a
 		// migration spreads few moments over the whole run.
@@ -106,23 +103,23 @@ func interrupted(t *testing.T, signal syscall.Signal, n int) {
 		}
 		phase := "before the first write" // the phase when the process is started
 		for k := range stops {
-			share := (float64(i) + random.Float64()) / float64(n)
+			share := at.share(i)
 			if k > 0 {
-				share = random.Float64()
+				share = at.random.Float64()
 			}
-			after := time.Duration(share * float64(max(length-ran, length/5)))
+			after := time.Duration(share * float64(max(at.length-ran, at.length/5)))
 			began := time.Now()
 			r, hit := l.stop(signal, after)
 			ran += time.Since(began)
 			if r.code == 0 { // it had ended before the signal came
 				late++
-				length = max(length/2, min(length, ran))
+				at.ended(ran)
 				if k > 0 || late > 3*n {
 					break
 				}
 				l, phase = newLab(t, data), "before the first write"
-				share = random.Float64()
-				if r, hit = l.stop(signal, time.Duration(share*float64(length))); r.code == 0 {
+				share = at.random.Float64()
+				if r, hit = l.stop(signal, time.Duration(share*float64(at.length))); r.code == 0 {
 					break
 				}
 			}
@@ -139,7 +136,7 @@ func interrupted(t *testing.T, signal syscall.Signal, n int) {
 			}
 			phase = p
 			phases[p]++
-			moments = append(moments, fmt.Sprintf("%.2f s %s", after.Seconds(), p))
+			stopped = append(stopped, fmt.Sprintf("%.2f s %s", after.Seconds(), p))
 			l.incomplete()
 		}
 		l.wait(l.command(l.pair("migrate")...)).exits(0)
@@ -152,7 +149,7 @@ func interrupted(t *testing.T, signal syscall.Signal, n int) {
 			t.Errorf("migration %d: alembic_version is not there", i)
 		}
 		if t.Failed() {
-			t.Fatalf("after %s", strings.Join(moments, ", "))
+			t.Fatalf("after %s", strings.Join(stopped, ", "))
 		}
 		do(t, l.dsn, "DROP SCHEMA public, outgrow CASCADE") // keeps the disk small
 	}
@@ -165,10 +162,10 @@ func interrupted(t *testing.T, signal syscall.Signal, n int) {
 	for _, p := range names {
 		t.Logf("%3d x %s", phases[p], p)
 	}
-	if len(moments) < n/2 {
-		t.Errorf("only %d of %d migrations were stopped before their end", len(moments), n)
+	if len(stopped) < n/2 {
+		t.Errorf("only %d of %d migrations were stopped before their end", len(stopped), n)
 	}
-	t.Logf("%d stops, %d came after the end; moments: %s", len(moments), late, strings.Join(moments, ", "))
+	t.Logf("%d stops, %d came after the end; moments: %s", len(stopped), late, strings.Join(stopped, ", "))
 }
 
 // Whatever moment a migration dies at, the same command ends equal.

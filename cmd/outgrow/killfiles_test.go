@@ -75,11 +75,9 @@ func TestKillSwitch(t *testing.T) {
 	target.wait(target.command(target.pair("migrate", flags...)...)).exits(0, "paths   1,531 rows switched")
 	length := time.Since(began)
 	target.revert().exits(0)
-	seed := rand.Uint64()
-	random := rand.New(rand.NewPCG(seed, 3))
-	t.Logf("an undisturbed run takes %v; seed %d", length.Round(time.Millisecond), seed)
+	at := newMoments(t, n, length, 3)
 	stopped, reverts := 0, 0
-	for i := range n {
+	for i := 0; at.more(i, stopped >= n/2); i++ {
 		target, path := next()
 		whole := func(after string) {
 			t.Helper()
@@ -92,21 +90,20 @@ func TestKillSwitch(t *testing.T) {
 			}
 		}
 		for range 1 + 2*(i%2) {
-			after := time.Duration((float64(i) + random.Float64()) / float64(n) * float64(length))
-			r := target.signalled(target.command(target.pair("migrate", flags...)...), syscall.SIGKILL, after)
+			r := at.stop(target, target.command(target.pair("migrate", flags...)...), syscall.SIGKILL, i)
 			if r.code == -1 {
 				stopped++
 			} else if r.code != 0 {
 				t.Fatalf("migration %d ended with %d by itself:\n%s", i, r.code, r.both())
 			}
-			whole(fmt.Sprintf("migration %d killed after %v", i, after))
+			whole(fmt.Sprintf("migration %d killed", i))
 		}
 		target.wait(target.command(target.pair("migrate", flags...)...)).exits(0, "paths ")
 		target.equal(flags...).says("1,531 files compared, 1,531 equal", "1,531 paths")
 		if k := target.unfinished(); k > 0 {
 			t.Errorf("migration %d: %d uploads are unfinished", i, k)
 		}
-		r := target.signalled(target.command("files", "revert", "--to", target.env), syscall.SIGKILL, time.Duration(random.IntN(100))*time.Millisecond)
+		r := target.signalled(target.command("files", "revert", "--to", target.env), syscall.SIGKILL, time.Duration(at.random.IntN(100))*time.Millisecond)
 		if r.code == -1 {
 			reverts++
 		}

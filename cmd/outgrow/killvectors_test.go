@@ -4,18 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"outgrow/pipeline"
 	"outgrow/pipeline/pipetest"
-	qdrantsource "outgrow/source/qdrant"
 	"outgrow/testdata/servers"
 )
 
@@ -30,16 +26,20 @@ func killed(t *testing.T, signal syscall.Signal, n int, migrate, verify []string
 	l.wait(l.command(l.pair("migrate", migrate...)...)).exits(0)
 	length := time.Since(began)
 	want := fmt.Sprint(inQdrant(t, vars))
-	seed := rand.Uint64()
-	random := rand.New(rand.NewPCG(seed, 2))
-	t.Logf("an undisturbed run takes %v; seed %d", length.Round(time.Millisecond), seed)
+	at := newMoments(t, n, length, 2)
 	early, stopped := 0, 0
-	for i := range n {
+	for i := 0; at.more(i, stopped >= max(1, n/2) && early < stopped); i++ {
 		l, vars := make()
 		for range 1 + 2*(i%2) {
-			cmd := l.command(l.pair("migrate", migrate...)...)
-			after := time.Duration((float64(i) + random.Float64()) / float64(n) * float64(length))
-			r := l.signalled(cmd, signal, after)
+			args := l.pair("migrate", migrate...)
+			var r result
+			if i < n {
+				r = at.stop(l, l.command(args...), signal, i)
+			} else { // whenever it has come so far
+				run := l.start(args...).until("its first record", func() bool { return begunQdrant(t, vars) })
+				run.signal(signal)
+				r = run.end()
+			}
 			switch {
 			case r.code == 0:
 			case r.code == -1 || r.code == 130:
@@ -78,13 +78,8 @@ func killed(t *testing.T, signal syscall.Signal, n int, migrate, verify []string
 func begunQdrant(tb testing.TB, vars map[string]string) bool {
 	tb.Helper()
 	ctx := context.Background()
-	src, err := qdrantsource.Open(ctx, qdrantsource.Config{Store: qdrantConfig(tb, vars)})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer src.Close()
-	units, err := src.Units(ctx)
-	return err == nil && slices.ContainsFunc(units, func(u pipeline.Unit) bool { n, err := src.Count(ctx, u); return err == nil && n > 0 })
+	n, err := countQdrant(ctx, tb, vars)
+	return err == nil && total(n) > 0
 }
 
 // signalled runs a command to its end, which may be a signal's.
@@ -171,17 +166,11 @@ func TestKillReplace(t *testing.T) {
 // One outgrow at a time: the second one is told so, and the first goes on.
 func TestLockedJournal(t *testing.T) {
 	l, vars := fromBigTable(t, 6000, true)()
-	cmd := l.command(l.pair("migrate", "--only", "vectors", "--dim", "16", "--rate", "1000")...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for !begunQdrant(t, vars) {
-		time.Sleep(20 * time.Millisecond)
-	}
-	l.in(l.pair("migrate", "--only", "vectors", "--dim", "16")...).exits(3, "another outgrow").nextStep()
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	first := l.start(l.pair("migrate", "--only", "vectors", "--dim", "16", "--rate", "1000")...).until("its first record", func() bool { return begunQdrant(t, vars) })
+	first.held(func() {
+		l.in(l.pair("migrate", "--only", "vectors", "--dim", "16")...).exits(3, "another outgrow").nextStep()
+	})
+	first.end().exits(0)
 	l.equal("--only", "vectors", "--dim", "16")
 }
 
@@ -194,26 +183,21 @@ func TestQdrantGoesAway(t *testing.T) {
 	vars := qdrantVars(t, server, true)
 	l := switched(t, map[string]string{"PGVECTOR_DB_URL": dsn, "VECTOR_DB": "pgvector", "PGVECTOR_INITIALIZE_MAX_VECTOR_LENGTH": "16"}, vars)
 	flags := []string{"--only", "vectors", "--rate", "1000"}
-	under := func(away func()) result {
-		cmd := l.command(l.pair("migrate", flags...)...)
-		var out, stderr bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+	writing := func() *running {
 		before := total(inQdrant(t, vars))
-		for deadline := time.Now().Add(time.Minute); !begunQdrant(t, vars) || total(inQdrant(t, vars)) <= before; time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("nothing is written:\n%s%s", out.String(), stderr.String())
-			}
-		}
-		away()
-		_ = cmd.Wait()
-		return result{t, cmd.Args[1:], cmd.ProcessState.ExitCode(), out.String(), stderr.String()}
+		return l.start(l.pair("migrate", flags...)...).until("its first record", func() bool {
+			n, err := countQdrant(t.Context(), t, vars)
+			return err == nil && total(n) > before
+		})
 	}
-	under(server.Kill).exits(3, "the vector index of ").nextStep()
+	run := writing()
+	server.Kill()
+	run.end().exits(3, "the vector index of ").nextStep()
 	server.Restart(t)
-	under(func() { server.Kill(); time.Sleep(time.Second); server.Restart(t) }).exits(0, "resumed")
+	run = writing()
+	server.Kill()
+	time.Sleep(300 * time.Millisecond) // some calls fail; how long a server needs to start is not what is tested
+	run.held(func() { server.Restart(t) }).end().exits(0, "resumed")
 	l.equal("--only", "vectors")
 }
 

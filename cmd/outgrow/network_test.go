@@ -2,12 +2,10 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/url"
-	"os/exec"
 	"sync"
 	"testing"
 	"time"
@@ -29,6 +27,7 @@ type cutter struct {
 	mean    int  // bytes a connection carries on average before it is cut
 	made    int
 	down    bool // refuse new connections
+	pace    int  // bytes a second that a connection carries to the server; 0 for all
 }
 
 func newCutter(tb testing.TB, server string, seed uint64) *cutter {
@@ -70,7 +69,7 @@ func (c *cutter) drop(chunk []byte, limit int) bool {
 func (c *cutter) carry(in net.Conn) {
 	defer func() { _ = in.Close() }()
 	c.mu.Lock()
-	down, limit := c.down, 0
+	down, limit, pace := c.down, 0, c.pace
 	if c.mean > 0 {
 		limit = int(c.random.ExpFloat64() * float64(c.mean))
 	}
@@ -93,6 +92,9 @@ func (c *cutter) carry(in net.Conn) {
 	for {
 		n, err := in.Read(buf)
 		limit -= n
+		if pace > 0 {
+			time.Sleep(time.Duration(n) * time.Second / time.Duration(pace))
+		}
 		if c.drop(buf[:n], limit) {
 			if !c.commits {
 				return
@@ -178,32 +180,21 @@ func TestServerGoesAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy := newCutter(t, u.Host, 1)
+	proxy.pace = 3 << 20 // however fast the machine is, there is a middle
 	l.set("DATABASE_URL", with(t, l.dsn, func(u *url.URL) { u.Host = proxy.listen.Addr().String() }))
-	cmd := l.command(l.pair("migrate")...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for !ask[bool](l, "SELECT to_regclass('outgrow.part') IS NOT NULL") || !ask[bool](l, "SELECT EXISTS (SELECT FROM outgrow.part WHERE written > 0)") {
-		time.Sleep(5 * time.Millisecond)
-	}
+	run := l.start(l.pair("migrate")...).until("its first rows", func() bool {
+		return ask[bool](l, "SELECT to_regclass('outgrow.part') IS NOT NULL") && ask[bool](l, "SELECT EXISTS (SELECT FROM outgrow.part WHERE written > 0)")
+	})
 	proxy.mu.Lock()
 	proxy.down, proxy.left, proxy.commits = true, 1<<30, false
 	proxy.mu.Unlock()
-	err = cmd.Wait()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		t.Fatalf("%v\n%s", err, out.String())
-	}
-	r := result{t, cmd.Args[1:], exit.ExitCode(), out.String(), ""}
-	r.exits(3, "safe    the source is untouched", "not     Do not start the new one", "fix")
+	run.end().exits(3, "safe    the source is untouched", "not     Do not start the new one", "fix")
 	l.incomplete()
 	if l.released() {
 		t.Error("alembic_version is there")
 	}
 	proxy.mu.Lock()
-	proxy.down, proxy.left = false, 0
+	proxy.down, proxy.left, proxy.pace = false, 0, 0
 	proxy.mu.Unlock()
 	l.migrate().exits(0, "nothing is done twice")
 	l.equal()

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"math/rand/v2"
 	"os"
 	"syscall"
 	"testing"
@@ -25,8 +23,6 @@ func TestKillFilesToObjectStore(t *testing.T) {
 		large := largeBytes(t, s.large)
 		data := uploadsData(t, 200, large)
 		want := contents(t, data)
-		seed := rand.Uint64()
-		random := rand.New(rand.NewPCG(seed, 3))
 		begin := func() *objectLab {
 			l := toStore(t, s, data)
 			l.proxy.Throttle(max(48<<20, large/8))
@@ -36,19 +32,19 @@ func TestKillFilesToObjectStore(t *testing.T) {
 		l := begin()
 		began := time.Now()
 		l.wait(l.command(l.files("migrate")...)).exits(0)
-		length, total := time.Since(began), l.proxy.Sent()
-		t.Logf("an undisturbed run takes %v and sends %d bytes; seed %d", length.Round(time.Millisecond), total, seed)
+		total := l.proxy.Sent()
+		at := newMoments(t, n, time.Since(began), 3)
 		stopped, inside := 0, 0
-		for i := range n {
+		for i := 0; at.more(i, stopped >= n/2 && inside > 0); i++ {
 			l := begin()
 			// Every second one dies after a share of the bytes, which is most often in
 			// the large file; the others at a moment of their share of the time.
-			share := (float64(i) + random.Float64()) / float64(n)
 			var r result
-			if i%2 == 0 {
+			if i%2 == 0 || i >= n {
+				share := at.share(i)
 				r = l.killedAt(func() bool { return l.proxy.Sent() >= int64(share*float64(total)) })
 			} else {
-				r = l.signalled(l.command(l.files("migrate")...), syscall.SIGKILL, time.Duration(share*float64(length)))
+				r = at.stop(l.lab, l.command(l.files("migrate")...), syscall.SIGKILL, i)
 			}
 			switch r.code {
 			case -1:
@@ -57,7 +53,6 @@ func TestKillFilesToObjectStore(t *testing.T) {
 			default:
 				t.Fatalf("migration %d ended with %d by itself:\n%s", i, r.code, r.both())
 			}
-			time.Sleep(300 * time.Millisecond) // the proxy has seen that it is dead
 			l.proxy.Settle()
 			missing := total - l.proxy.Stored()
 			if missing > 0 && l.proxy.Stored() > total/10 {
@@ -82,27 +77,18 @@ func TestKillFilesToObjectStore(t *testing.T) {
 // killedAt runs a migration until the condition holds, and kills it then.
 func (l *objectLab) killedAt(now func() bool) result {
 	l.tb.Helper()
-	cmd := l.command(l.files("migrate")...)
-	var out, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &stderr
-	if err := cmd.Start(); err != nil {
-		l.tb.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(done) }()
+	run := l.start(l.files("migrate")...)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for waiting := true; waiting; {
+	for {
 		select {
-		case <-done:
-			waiting = false
+		case <-run.done:
+			return run.end()
 		case <-tick.C:
 			if now() {
-				_ = cmd.Process.Signal(syscall.SIGKILL)
-				<-done
-				waiting = false
+				run.signal(syscall.SIGKILL)
+				return run.end()
 			}
 		}
 	}
-	return result{l.tb, cmd.Args[1:], cmd.ProcessState.ExitCode(), out.String(), stderr.String()}
 }

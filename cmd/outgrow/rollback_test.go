@@ -4,7 +4,6 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -163,11 +162,10 @@ func TestKillRollback(t *testing.T) {
 	if os.Getenv("OUTGROW_KILLS") != "" {
 		kills = 30
 	}
-	random, killed := rand.New(rand.NewPCG(rand.Uint64(), 7)), 0
-	for i := range kills {
+	at, killed := newMoments(t, kills, length, 7), 0
+	for i := 0; at.more(i, killed > 0); i++ {
 		to := filepath.Join(l.dir, fmt.Sprintf("back%d", i))
-		share := (float64(i) + random.Float64()) / float64(kills)
-		if r := l.signalled(l.command(command(to)...), syscall.SIGKILL, time.Duration(share*float64(length))); r.code == -1 {
+		if r := at.stop(l, l.command(command(to)...), syscall.SIGKILL, i); r.code == -1 {
 			killed++
 		}
 		name := fmt.Sprintf("renamed %d", i)

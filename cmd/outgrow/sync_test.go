@@ -4,7 +4,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -171,14 +170,13 @@ func TestKillSync(t *testing.T) {
 	program(t)
 	l := newLab(t, "")
 	l.migrate().exits(0)
-	random := rand.New(rand.NewPCG(rand.Uint64(), 5))
 	l.live(1)
 	began := time.Now()
 	l.wait(l.command(l.pair("sync", "--accept", "drift")...)).exits(0)
-	length, killed := time.Since(began), 0
-	for i := range n {
+	at, killed := newMoments(t, n, time.Since(began), 5), 0
+	for i := 0; at.more(i, killed >= max(1, n/3)); i++ {
 		l.live(i + 2)
-		r := l.signalled(l.command(l.pair("sync", "--accept", "drift")...), syscall.SIGKILL, time.Duration(random.Float64()*float64(length)))
+		r := at.stop(l, l.command(l.pair("sync", "--accept", "drift")...), syscall.SIGKILL, i)
 		if r.code == -1 {
 			killed++
 		}

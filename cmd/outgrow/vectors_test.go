@@ -72,23 +72,33 @@ func (l *lab) toQdrant(vars map[string]string) {
 // inQdrant counts the records by collection.
 func inQdrant(tb testing.TB, vars map[string]string) map[string]int64 {
 	tb.Helper()
-	ctx := context.Background()
-	src, err := qdrantsource.Open(ctx, qdrantsource.Config{Store: qdrantConfig(tb, vars)})
+	out, err := countQdrant(context.Background(), tb, vars)
 	if err != nil {
 		tb.Fatal(err)
+	}
+	return out
+}
+
+// countQdrant is inQdrant while somebody writes: a collection that is just being
+// made is an error.
+func countQdrant(ctx context.Context, tb testing.TB, vars map[string]string) (map[string]int64, error) {
+	tb.Helper()
+	src, err := qdrantsource.Open(ctx, qdrantsource.Config{Store: qdrantConfig(tb, vars)})
+	if err != nil {
+		return nil, err
 	}
 	defer src.Close()
 	units, err := src.Units(ctx)
 	if err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
 	out := map[string]int64{}
 	for _, u := range units {
 		if out[u.Name], err = src.Count(ctx, u); err != nil {
-			tb.Fatal(err)
+			return nil, err
 		}
 	}
-	return out
+	return out, nil
 }
 
 func total(counts map[string]int64) (n int64) {
@@ -365,19 +375,9 @@ func TestVectorsWrittenMeanwhile(t *testing.T) {
 				putInQdrant(t, first, "user-memory-8c1d9a90-0000-4000-8000-000000000009", "8c1d9a90-0000-4000-8000-00000000000f")
 			}
 		}
-		cmd := l.command(l.pair("migrate", "--only", "vectors", "--rate", "1000")...)
-		var out strings.Builder
-		cmd.Stdout = &out
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		for !begunQdrant(t, vars) {
-			time.Sleep(20 * time.Millisecond)
-		}
-		write()
-		_ = cmd.Wait()
-		if cmd.ProcessState.ExitCode() != 4 || !strings.Contains(out.String(), "written to since this migration began") {
-			t.Errorf("from %s: exit %d:\n%s", from, cmd.ProcessState.ExitCode(), out.String())
+		run := l.start(l.pair("migrate", "--only", "vectors", "--rate", "1000")...).until("its first record", func() bool { return begunQdrant(t, vars) })
+		if r := run.held(write).end(); r.code != 4 || !strings.Contains(r.out, "written to since this migration began") {
+			t.Errorf("from %s: exit %d:\n%s", from, r.code, r.both())
 		}
 	}
 }

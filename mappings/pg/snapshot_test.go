@@ -95,7 +95,7 @@ func TestSnapshotWaitsBrieflyForATable(t *testing.T) {
 	if !pg.HasCode(err, "42P01") {
 		t.Errorf("of no table: %v", err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); pool.Stat().TotalConns() != pool.Stat().IdleConns() && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); pool.Stat().TotalConns() != pool.Stat().IdleConns() && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond) // a connection in a transaction is ended behind the back
 	}
 	if n := pool.Stat().TotalConns() - pool.Stat().IdleConns(); n != 0 {
@@ -119,7 +119,7 @@ func TestSnapshotIsLost(t *testing.T) {
 			if _, err := c.Exec(t.Context(), "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"); err != nil {
 				t.Fatal(err)
 			}
-			for deadline := time.Now().Add(10 * time.Second); name == "noticed" && s.Lost() == nil && time.Now().Before(deadline); {
+			for deadline := time.Now().Add(time.Minute); name == "noticed" && s.Lost() == nil && time.Now().Before(deadline); {
 				time.Sleep(5 * time.Millisecond)
 			}
 			for range 2 {

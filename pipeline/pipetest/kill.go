@@ -26,9 +26,9 @@ func Kills(tb testing.TB) int {
 
 // KillChild runs this test program again and again with those variables, whose
 // TestMain then copies, and kills it (-9) each time, between least and most
-// after its start, until it was killed as often as [Kills] says or has come to
-// its end. It gives how often it was killed; a child that fails ends the test,
-// and so does one that is never killed.
+// after its start, the earliest first, until it was killed as often as [Kills]
+// says or has come to its end. It gives how often it was killed; a child that
+// fails ends the test, and so does one that is never killed.
 func KillChild(t *testing.T, variables []string, least, most time.Duration) int {
 	t.Helper()
 	wanted, killed := Kills(t), 0
@@ -40,7 +40,8 @@ func KillChild(t *testing.T, variables []string, least, most time.Duration) int 
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		timer := time.AfterFunc(least+time.Duration(rand.Int64N(int64(most-least))), func() { _ = c.Process.Kill() })
+		share := (float64(killed) + rand.Float64()) / float64(wanted)
+		timer := time.AfterFunc(least+time.Duration(share*float64(most-least)), func() { _ = c.Process.Kill() })
 		err := c.Wait()
 		timer.Stop()
 		if err == nil {

@@ -175,7 +175,7 @@ func brief(v any) string { return fmt.Sprintf("%.300s", fmt.Sprintf("%+q", fmt.S
 
 // limited gives a ctx that ends when a check hangs.
 func limited(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

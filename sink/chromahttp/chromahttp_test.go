@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -167,7 +168,11 @@ func TestCheckAndEmpty(t *testing.T) {
 // through the server's own.
 func copyAll(t *testing.T, cfg env.ChromaConfig, direct env.ChromaConfig, all []pipetest.Expected[*pipeline.Vector], backoff pipeline.Backoff) {
 	t.Helper()
-	src := pipetest.NewMemory(pipeline.Limits{Records: 7}, all...)
+	copyFrom(t, cfg, direct, pipetest.NewMemory(pipeline.Limits{Records: 7}, all...), len(all), backoff)
+}
+
+func copyFrom(t *testing.T, cfg env.ChromaConfig, direct env.ChromaConfig, src pipeline.Source[*pipeline.Vector], collections int, backoff pipeline.Backoff) {
+	t.Helper()
 	journal := (&pipetest.MemoryState{}).Open()
 	if _, err := journal.Begin(t.Context(), pipeline.Run{ID: "t"}); err != nil {
 		t.Fatal(err)
@@ -179,7 +184,7 @@ func copyAll(t *testing.T, cfg env.ChromaConfig, direct env.ChromaConfig, all []
 	}
 	units, err := pipeline.Diff(t.Context(), pipeline.Comparison[*pipeline.Vector]{Source: src, Target: openReader(t, reader.Config{Store: direct}), Equal: chromahttp.Compare(cfg),
 		Journal: journal, Report: func(d pipeline.Difference) { t.Errorf("%+v", d) }})
-	if err != nil || len(units) != len(all) {
+	if err != nil || len(units) != collections {
 		t.Errorf("%+v, %v", units, err)
 	}
 }
@@ -238,21 +243,39 @@ func TestBusyServerAndLostAnswers(t *testing.T) {
 func TestKilledServer(t *testing.T) {
 	server := servers.StartChroma(t)
 	cfg := store(server)
+	all := corpus(1500, 32, 4)
+	src := &tripping{Memory: pipetest.NewMemory(pipeline.Limits{Records: 7}, all...), at: map[int64]bool{20: true, 80: true}, trips: make(chan struct{}, 2)}
 	done := make(chan struct{})
-	var kills atomic.Int64
 	go func() {
 		defer close(done)
 		for range 2 {
-			time.Sleep(time.Second)
+			<-src.trips
 			server.Kill(t)
-			kills.Add(1)
 			server.Restart(t)
 		}
 	}()
-	copyAll(t, cfg, cfg, corpus(1500, 32, 4), pipeline.Backoff{Attempts: 100, Base: 50 * time.Millisecond, Max: 200 * time.Millisecond})
+	copyFrom(t, cfg, cfg, src, len(all), pipeline.Backoff{Attempts: 2000, Base: 50 * time.Millisecond, Max: 200 * time.Millisecond})
 	<-done
-	if kills.Load() != 2 {
-		t.Errorf("killed %d times", kills.Load())
+}
+
+// tripping is a source that tells when so many batches have been read.
+type tripping struct {
+	*pipetest.Memory[*pipeline.Vector]
+	n     atomic.Int64
+	at    map[int64]bool
+	trips chan struct{}
+}
+
+func (s *tripping) Read(ctx context.Context, p pipeline.Part, after pipeline.Cursor) iter.Seq2[pipeline.Batch[*pipeline.Vector], error] {
+	return func(yield func(pipeline.Batch[*pipeline.Vector], error) bool) {
+		for b, err := range s.Memory.Read(ctx, p, after) {
+			if s.at[s.n.Add(1)] {
+				s.trips <- struct{}{}
+			}
+			if !yield(b, err) {
+				return
+			}
+		}
 	}
 }
 

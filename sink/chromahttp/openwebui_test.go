@@ -29,7 +29,7 @@ func (o owui) at(cfg env.ChromaConfig) owui { o.cfg = cfg; return o }
 
 func (o owui) run(args ...string) {
 	o.t.Helper()
-	o.harness.Run(o.t, []string{"VECTOR_DB=chroma", "CHROMA_HTTP_HOST=" + o.cfg.Host, "CHROMA_HTTP_PORT=" + strconv.Itoa(o.cfg.Port), "CHROMA_DATABASE=" + o.cfg.Database}, args...)
+	o.harness.RunKept(o.t, []string{"VECTOR_DB=chroma", "CHROMA_HTTP_HOST=" + o.cfg.Host, "CHROMA_HTTP_PORT=" + strconv.Itoa(o.cfg.Port), "CHROMA_DATABASE=" + o.cfg.Database}, args...)
 }
 
 // What Open WebUI's client wrote is read by outgrow and written by it into

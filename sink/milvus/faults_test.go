@@ -88,17 +88,17 @@ func TestServerRestarts(t *testing.T) {
 			cfg := Config{Store: at(server.URI, "default", shared)}
 			content := corpus(1200, 8)
 			s := open(t, cfg)
-			counting := &countingSink{Sink: s}
+			counting := &countingSink{Sink: s, some: 15, reached: make(chan struct{}), on: make(chan struct{})}
 			done := make(chan error, 1)
 			go func() { done <- lane(t.Context(), counting, &pipetest.MemoryState{}, content, patient) }()
-			waitFor(t, func() bool { return counting.written.Load() > 15 })
-			server.Stop()
-			time.Sleep(300 * time.Millisecond)
 			select {
+			case <-counting.reached:
 			case err := <-done:
 				t.Fatalf("the copy ended too soon: %v", err)
-			default:
 			}
+			server.Stop()
+			close(counting.on)
+			time.Sleep(300 * time.Millisecond) // some calls fail
 			server.Start()
 			if err := <-done; err != nil {
 				t.Fatal(err)
@@ -120,27 +120,31 @@ func TestServerRestarts(t *testing.T) {
 	}
 }
 
-// countingSink counts the batches that are durable.
+// countingSink tells when some batches are durable, and writes no more then
+// until it may go on.
 type countingSink struct {
 	*Sink
-	written atomic.Int64
+	written, some int64
+	mu            sync.Mutex
+	reached, on   chan struct{}
 }
 
 func (c *countingSink) Write(ctx context.Context, b pipeline.Batch[*pipeline.Vector]) (pipeline.Outcome, error) {
-	out, err := c.Sink.Write(ctx, b)
-	if err == nil {
-		c.written.Add(1)
+	c.mu.Lock()
+	wait := c.written >= c.some
+	c.mu.Unlock()
+	if wait {
+		<-c.on
 	}
-	return out, err
-}
-
-func waitFor(t *testing.T, ready func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !ready(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it did not come to that")
+	out, err := c.Sink.Write(ctx, b)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		if c.written++; c.written == c.some {
+			close(c.reached)
 		}
 	}
+	return out, err
 }
 
 // cutter passes bytes on and resets its connections when told.
@@ -203,28 +207,38 @@ func TestConnectionsAreReset(t *testing.T) {
 			c := cut(t, direct.Address)
 			through := direct
 			through.Address = c.Addr().String()
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
 			content := corpus(600, 8)
-			s := open(t, Config{Store: through})
-			var resets atomic.Int64
-			go func() {
-				for ctx.Err() == nil {
-					time.Sleep(150 * time.Millisecond)
-					c.reset()
-					resets.Add(1)
-				}
-			}()
-			if err := lane(ctx, s, &pipetest.MemoryState{}, content, patient); err != nil {
+			s := &resettingSink{Sink: open(t, Config{Store: through}), reset: c.reset}
+			if err := lane(t.Context(), s, &pipetest.MemoryState{}, content, patient); err != nil {
 				t.Fatal(err)
 			}
-			cancel()
-			if resets.Load() < 3 {
-				t.Errorf("%d resets: nothing was tested", resets.Load())
+			if n := s.batches.Load(); n < 80 {
+				t.Errorf("%d batches: nothing was tested", n)
 			}
 			arrived(t, Config{Store: direct}, content)
 		})
 	}
+}
+
+// resettingSink has the connections reset while every fourth batch is on its way:
+// soon after it has begun, or whenever it comes to an end. So what was begun
+// again is let through, however slow the machine is.
+type resettingSink struct {
+	*Sink
+	batches atomic.Int64
+	reset   func()
+}
+
+func (s *resettingSink) Write(ctx context.Context, b pipeline.Batch[*pipeline.Vector]) (pipeline.Outcome, error) {
+	if n := s.batches.Add(1); n%4 == 0 {
+		cut := time.AfterFunc(time.Duration(n%8)*time.Millisecond, s.reset)
+		defer func() {
+			if cut.Stop() {
+				s.reset()
+			}
+		}()
+	}
+	return s.Sink.Write(ctx, b)
 }
 
 // limiter is a proxy on the level of requests that refuses some of them.

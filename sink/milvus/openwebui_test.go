@@ -32,7 +32,7 @@ type owui struct {
 
 func (o owui) run(args ...string) {
 	o.t.Helper()
-	o.harness.Run(o.t, []string{"VECTOR_DB=milvus", "MILVUS_URI=" + o.cfg.URI, "MILVUS_DB=" + o.cfg.Database, "MILVUS_INDEX_TYPE=" + o.cfg.IndexType,
+	o.harness.RunKept(o.t, []string{"VECTOR_DB=milvus", "MILVUS_URI=" + o.cfg.URI, "MILVUS_DB=" + o.cfg.Database, "MILVUS_INDEX_TYPE=" + o.cfg.IndexType,
 		"ENABLE_MILVUS_MULTITENANCY_MODE=" + strconv.FormatBool(o.cfg.Multitenancy)}, args...)
 }
 

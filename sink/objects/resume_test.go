@@ -67,14 +67,23 @@ func TestResume(t *testing.T) {
 // Parts that come in any order go four at a time, others one after the other.
 func TestParallel(t *testing.T) {
 	for sequential, want := range map[bool]int64{false: senders, true: 1} {
+		var once sync.Once
 		var now, most atomic.Int64
+		all := make(chan struct{}) // closed once as many go as are to go
 		m := &objectstest.Memory{PartBytes: 100, Sequential: sequential}
 		m.Fault = func(op, _ string) error {
 			if op == objectstest.Part {
 				n := now.Add(1)
 				for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
 				}
-				time.Sleep(2 * time.Millisecond)
+				if n == want {
+					once.Do(func() { close(all) })
+				}
+				select {
+				case <-all:
+				case <-time.After(time.Minute):
+				}
+				time.Sleep(2 * time.Millisecond) // one more would be seen
 				now.Add(-1)
 			}
 			return nil

@@ -248,7 +248,7 @@ func (s *Store) acquire(ctx context.Context) error {
 		if got {
 			break
 		}
-		if tries == 10 {
+		if tries == 30 {
 			c.Release()
 			return &pipeline.Error{Op: "taking the lock of the target database", Err: pipeline.ErrLocked, Exit: pipeline.ExitEnvironment,
 				Hint: "wait for the other run to end or stop it, then run the same command"}

@@ -116,7 +116,8 @@ func TestResetKeepsWhatIsToBePutBack(t *testing.T) {
 	}
 }
 
-// A second process that comes within a second of the first one's death waits.
+// A second process that comes within three seconds of the first one's death
+// waits.
 func TestTheLockOfADyingProcess(t *testing.T) {
 	t.Parallel()
 	dsn := servers.PostgreSQL(t)

@@ -75,11 +75,24 @@ func TestKilledOnFake(t *testing.T) {
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(100+rand.IntN(150)) * time.Millisecond)
+		ended := make(chan struct{})
+		go func() { _ = c.Wait(); close(ended) }()
+		// Some time after it has written something, if it does.
+		before := len(fake.Records(cfg.Store.Index))
+		for wait := time.After(2 * time.Minute); len(fake.Records(cfg.Store.Index)) == before; {
+			select {
+			case <-time.After(5 * time.Millisecond):
+				continue
+			case <-ended:
+			case <-wait:
+			}
+			break
+		}
+		time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
 		if c.Process.Kill() == nil {
 			killed++
 		}
-		_ = c.Wait()
+		<-ended
 		if n := len(fake.Records(cfg.Store.Index)); n > 0 && n < len(want) {
 			partial[n] = true
 		}

@@ -82,12 +82,11 @@ func TestServerGoesAway(t *testing.T) {
 				return
 			}
 			go func() {
-				time.Sleep(700 * time.Millisecond)
 				server.Restart(t)
 				close(again)
 			}()
 		}
-		b := pipeline.Backoff{}
+		b := pipeline.Backoff{Attempts: 2000, Base: 50 * time.Millisecond, Max: 200 * time.Millisecond} // for as long as a server takes to start
 		if !back {
 			b = pipeline.Backoff{Attempts: 3, Max: 50 * time.Millisecond}
 		}

@@ -31,7 +31,7 @@ type owui struct {
 
 func (o owui) run(args ...string) {
 	o.t.Helper()
-	o.harness.Run(o.t, []string{"VECTOR_DB=qdrant", "QDRANT_URI=" + o.cfg.URI, "QDRANT_GRPC_PORT=" + strconv.Itoa(o.cfg.GRPCPort), "QDRANT_TIMEOUT=60",
+	o.harness.RunKept(o.t, []string{"VECTOR_DB=qdrant", "QDRANT_URI=" + o.cfg.URI, "QDRANT_GRPC_PORT=" + strconv.Itoa(o.cfg.GRPCPort), "QDRANT_TIMEOUT=60",
 		"QDRANT_COLLECTION_PREFIX=" + o.cfg.Prefix, "ENABLE_QDRANT_MULTITENANCY_MODE=" + strconv.FormatBool(o.cfg.Multitenancy)}, args...)
 }
 

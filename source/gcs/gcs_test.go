@@ -93,7 +93,18 @@ func TestRestartWhileReading(t *testing.T) {
 	cfg := config(t, server)
 	body := random(24 << 20)
 	server.Put(t, cfg.Bucket, "large", body, "")
-	o := first(t, open(t, cfg, pipeline.Limits{}))
+	back, waits := make(chan struct{}), 0
+	s, err := Open(t.Context(), cfg, objects.Config{Spool: t.TempDir(), Stable: "x", Backoff: pipeline.Backoff{Wait: func(ctx context.Context, _ time.Duration) error {
+		if waits++; waits > 1 { // the first try finds nobody
+			<-back
+		}
+		return ctx.Err()
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	o := first(t, s)
 	r, err := o.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -104,9 +115,7 @@ func TestRestartWhileReading(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Kill()
-	back := make(chan struct{})
 	go func() {
-		time.Sleep(200 * time.Millisecond)
 		server.Restart(t)
 		close(back)
 	}()

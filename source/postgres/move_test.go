@@ -76,7 +76,7 @@ func TestMovesToAnotherDatabase(t *testing.T) {
 				once.Do(func() { close(enough) })
 			}
 			_, err := write.Exec(ctx, fmt.Sprintf(`UPDATE chat_message SET role = 'new' || %d; DELETE FROM file; INSERT INTO note (id, user_id, title, created_at, updated_at) VALUES ('n%[1]d', 'u', 't', 1, 1)`, written))
-			if err == nil {
+			if err == nil && written < 25 { // no batch is cut off more often than it is tried
 				_, err = cut.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'outgrow'
 					AND query NOT LIKE '%pg_export_snapshot%' AND query NOT LIKE 'SELECT 1%' AND backend_xmin IS NOT NULL`)
 			}

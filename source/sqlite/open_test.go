@@ -252,7 +252,7 @@ func TestIdentityFollowsWrites(t *testing.T) {
 	seen := map[string]bool{a.State: true}
 	for _, sql := range []string{"UPDATE memory SET content = 'a'", "UPDATE memory SET content = 'b'", "PRAGMA wal_checkpoint(TRUNCATE)", "UPDATE memory SET content = 'c'",
 		"PRAGMA wal_checkpoint(RESTART)", "UPDATE memory SET content = 'd'", "UPDATE memory SET content = 'e'"} {
-		time.Sleep(5 * time.Millisecond) // the file system's clock is coarse
+		time.Sleep(30 * time.Millisecond) // the file system's clock is coarse
 		w.do(sql)
 		id := state()
 		if seen[id.State] && !strings.Contains(sql, "RESTART") || id.Stable != a.Stable {

@@ -12,7 +12,6 @@
 """
 import os
 import pathlib
-import socket
 import sqlite3
 import sys
 import time
@@ -26,8 +25,10 @@ STORED_ROOT = "/app/backend/data/"
 
 
 def ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(count))]
-    print(*(s.getsockname()[1] for s in sockets))
+    sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
+    from free_ports import free_ports
+
+    print(*free_ports(int(count)))
 
 
 def change(data_dir, query, values=()):

@@ -3,6 +3,7 @@
   {"do": "load", "file": F, "batch": N}                               through insert(); gives how many failed
   {"do": "snapshot", "corpus": F, "dump": F, "queries": F, "search": F, "rows": N}
         dump of the corpus's collections and search results, once N rows can be read; gives the names of all collections
+  {"do": "run", "args": [...]}                                a command of owui_vec.py; gives whether it failed
 
 Runs in Open WebUI's environment, with its variables; everything is done by owui_vec.py, whose folder OWUI_TOOLS names. A
 store may show what was written only after some seconds (Milvus): the snapshot is repeated until it has all rows.
@@ -40,11 +41,16 @@ def snapshot(do):
     return {"rows": rows, "names": owui_vec.list_collections(client)}
 
 
+def run(do):
+    sys.argv[1:] = do["args"]
+    return {"failed": bool(owui_vec.main())}
+
+
 print(json.dumps({"ready": owui_vec.kind(client)}), file=answers, flush=True)
 for line in sys.stdin:
     do = json.loads(line)
     try:
-        answer = {"load": load, "snapshot": snapshot}[do["do"]](do)
+        answer = {"load": load, "snapshot": snapshot, "run": run}[do["do"]](do)
     except Exception as e:  # the matrix goes on with the next pair
         answer = {"error": f"{type(e).__name__}: {e}"[:600]}
     print(json.dumps(answer), file=answers, flush=True)

@@ -7,14 +7,10 @@
 #                              (and removes DIR with OUTGROW_THROWAWAY=1)
 # The program lives below OUTGROW_CACHE (default ~/.cache/outgrow); the one that Open WebUI brings along is used too.
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
 
 version=1.5.9
-cache=${OUTGROW_CACHE:-$HOME/.cache/outgrow}
-
-die() {
-	echo "chroma.sh: $*" >&2
-	exit 1
-}
+cache=$cache_root
 
 install() {
 	local venv=$cache/chroma-$version
@@ -40,17 +36,13 @@ install() {
 	echo "$venv/bin/chroma"
 }
 
-free_port() {
-	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
 # launch sets pid and address.
 launch() {
 	local dir=$1 port=${2:-} bin try
 	bin=$(install)
 	mkdir -p "$dir/data"
 	for try in 1 2 3; do # the port may be taken between the choice and the start
-		port=${2:-$(free_port)}
+		port=${2:-$(free_ports 1)}
 		"$bin" run --host 127.0.0.1 --port "$port" --path "$dir/data" >>"$dir/log" 2>&1 </dev/null &
 		pid=$!
 		for _ in $(seq 300); do

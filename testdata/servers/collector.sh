@@ -60,8 +60,7 @@ start() {
 	mkdir -p "$1"
 	dir=$(cd "$1" && pwd -P)
 	bin=$(install)
-	grpc=$(free_port)
-	http=$(free_port)
+	read -r grpc http <<<"$(free_ports 2)"
 	cat >"$dir/config.yaml" <<-YAML
 		receivers:
 		  otlp:

@@ -16,7 +16,7 @@ start)
 	sleep infinity | "$dir/fakepinecone" >"$dir/address" 2>"$dir/log" &
 	jobs -p >"$dir/pid.sleep"
 	echo $! >"$dir/pid"
-	for _ in $(seq 100); do
+	for _ in $(seq 1200); do
 		[ -s "$dir/address" ] && break
 		sleep 0.1
 	done

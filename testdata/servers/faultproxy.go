@@ -65,10 +65,10 @@ type FaultProxy struct {
 	sent   atomic.Int64
 	stored atomic.Int64
 	rate   atomic.Int64
-	under  atomic.Int64           // requests that the server has not answered
 	ctx    func() context.Context // ends with the test
 
 	mu     sync.Mutex
+	conns  map[string]bool // addresses of connected clients
 	watch  func(*http.Request) bool
 	faults []*Fault
 }
@@ -80,10 +80,12 @@ func NewFaultProxy(tb testing.TB, target string) *FaultProxy {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &FaultProxy{tb: tb, target: u, client: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}}
+	p := &FaultProxy{tb: tb, target: u, conns: map[string]bool{}, client: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.ctx = func() context.Context { return ctx }
-	s := httptest.NewServer(p)
+	s := httptest.NewUnstartedServer(p)
+	s.Config.ConnState = p.connected
+	s.Start()
 	tb.Cleanup(func() { cancel(); s.CloseClientConnections(); s.Close(); p.client.CloseIdleConnections() })
 	p.URL = s.URL + u.Path
 	return p
@@ -136,10 +138,43 @@ func (p *FaultProxy) Stored() int64 { return p.stored.Load() }
 // Throttle lets each upload send so many bytes a second at most; 0 for no limit.
 func (p *FaultProxy) Throttle(bytes int64) { p.rate.Store(bytes) }
 
-// Settle waits for the server to have answered all that it was sent, also by clients that are dead since.
+// Settle waits until all clients, which are dead, are known to be, and the server has answered all that they have sent.
 func (p *FaultProxy) Settle() {
-	for p.under.Load() > 0 {
-		time.Sleep(10 * time.Millisecond)
+	p.tb.Helper()
+	// Connections are taken in the order in which they were made: once this one is, theirs are.
+	last, err := net.Dial("tcp", strings.TrimPrefix(strings.TrimSuffix(p.URL, p.target.Path), "http://"))
+	if err != nil {
+		p.tb.Fatal(err)
+	}
+	wait := func(what string, holds func() bool) {
+		for deadline := time.Now().Add(5 * time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				p.tb.Fatal("the proxy has not ", what)
+			}
+		}
+	}
+	wait("taken a connection", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.conns[last.LocalAddr().String()]
+	})
+	_ = last.Close()
+	wait("seen the end of all clients", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.conns) == 0
+	})
+}
+
+// connected keeps account of the clients.
+func (p *FaultProxy) connected(c net.Conn, state http.ConnState) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch state {
+	case http.StateClosed, http.StateHijacked:
+		delete(p.conns, c.RemoteAddr().String())
+	default:
+		p.conns[c.RemoteAddr().String()] = true
 	}
 }
 
@@ -183,10 +218,8 @@ func (p *FaultProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reset(w)
 		return
 	}
-	p.under.Add(1)
 	out, body := p.request(r, action)
 	answer, err := p.client.RoundTrip(out)
-	defer p.under.Add(-1)
 	if err == nil && body != nil && (answer.StatusCode < http.StatusMultipleChoices || answer.StatusCode == http.StatusPermanentRedirect) {
 		p.stored.Add(body.n.Load())
 	}

@@ -9,21 +9,23 @@ die() {
 	exit 1
 }
 
-free_port() {
-	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+# free_ports N: prints that many; see free_ports.py.
+free_ports() {
+	python3 "$(dirname "${BASH_SOURCE[0]}")/free_ports.py" "$1"
 }
 
 # listens PORT PID: until something listens there, as long as the server lives.
 listens() {
 	python3 -c '
 import os, socket, sys, time
-for _ in range(600):
+end = time.monotonic() + 300
+while time.monotonic() < end:
+    try: os.kill(int(sys.argv[2]), 0)
+    except OSError: break
     try:
-        socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1).close()
+        socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5).close()
         sys.exit(0)
     except OSError:
-        try: os.kill(int(sys.argv[2]), 0)
-        except OSError: break
         time.sleep(0.1)
 sys.exit(1)' "$1" "$2"
 }
@@ -34,7 +36,7 @@ at_port() {
 	local dir=$1 path=$2 port pid try
 	shift 2
 	for try in 1 2 3; do # the port may be taken between the choice and the start
-		port=$(cat "$dir/port" 2>/dev/null || free_port)
+		port=$(cat "$dir/port" 2>/dev/null || free_ports 1)
 		nohup "${@//\{port\}/$port}" >>"$dir/log" 2>&1 </dev/null 9>&- &
 		pid=$!
 		echo "$pid" >"$dir/pid"

@@ -14,14 +14,10 @@
 #
 # A venv is made only when OUTGROW_INSTALL=1 or by "install"; it is kept in ${OUTGROW_CACHE:-$HOME/.cache/outgrow}.
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
 
 here=$(cd "$(dirname "$0")" && pwd)
-cache=${OUTGROW_CACHE:-$HOME/.cache/outgrow}
-
-die() {
-	echo "milvus.sh: $*" >&2
-	exit 1
-}
+cache=$cache_root
 
 package() {
 	case $1 in
@@ -60,21 +56,13 @@ venv() {
 	echo "$dir"
 }
 
-free_port() {
-	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
-answers() {
-	python3 -c 'import socket, sys; socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1)' "$1" 2>/dev/null
-}
-
 start() {
 	local dir kind python port
 	mkdir -p "$1"
 	dir=$(cd "$1" && pwd -P)
 	kind=${2:-$(cat "$dir/kind" 2>/dev/null || echo real)}
 	python=$(venv "$kind")/bin/python
-	port=$(cat "$dir/port" 2>/dev/null || free_port)
+	port=$(cat "$dir/port" 2>/dev/null || free_ports 1)
 	echo "$kind" >"$dir/kind"
 	echo "$port" >"$dir/port"
 	case $kind in
@@ -84,15 +72,8 @@ start() {
 	esac
 	setsid "$python" "$@" >>"$dir/log" 2>&1 </dev/null 9>&- &
 	echo $! >"$dir/pid"
-	for _ in $(seq 600); do
-		if answers "$port"; then
-			echo "http://127.0.0.1:$port"
-			return
-		fi
-		kill -0 "$(cat "$dir/pid")" 2>/dev/null || die "the server does not start: $(tail -n 3 "$dir/log")"
-		sleep 0.2
-	done
-	die "the server does not answer: $(tail -n 3 "$dir/log")"
+	listens "$port" "$(cat "$dir/pid")" || die "the server does not start: $(tail -n 3 "$dir/log")"
+	echo "http://127.0.0.1:$port"
 }
 
 stop() {

@@ -54,7 +54,7 @@ def milvus(data):
 
 def wait(child):
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for _ in range(1200):
+    for _ in range(2800):
         if child.poll() is not None:
             sys.exit('milvus ended at its start, see logs/milvus.log in its folder')
         try:
@@ -63,7 +63,7 @@ def wait(child):
         except OSError:
             pass
         time.sleep(0.1)
-    sys.exit('milvus is not ready after two minutes')
+    sys.exit('milvus is not ready after almost five minutes')
 
 
 def carry(a, b):

@@ -3,10 +3,12 @@ package servers
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -14,6 +16,8 @@ import (
 // OUTGROW_SHARED names.
 type OpenWebUI struct {
 	python, script, clients string
+
+	kept *sync.Map // the variables → *keptClient
 }
 
 // NewOpenWebUI finds Open WebUI, which it never installs; without it the test is skipped. With clients it also finds
@@ -34,7 +38,7 @@ func NewOpenWebUI(tb testing.TB, clients bool) OpenWebUI {
 	if _, err := os.Stat(filepath.Join(venv, "installed")); err != nil {
 		Skip(tb, "Open WebUI is not installed: testdata/e2e/openwebui.sh does that")
 	}
-	o := OpenWebUI{python: filepath.Join(venv, "bin", "python"), script: filepath.Join(shared, "tools", "owui_vec.py")}
+	o := OpenWebUI{kept: &sync.Map{}, python: filepath.Join(venv, "bin", "python"), script: filepath.Join(shared, "tools", "owui_vec.py")}
 	if !clients {
 		return o
 	}
@@ -55,15 +59,73 @@ func NewOpenWebUI(tb testing.TB, clients bool) OpenWebUI {
 // ends the test.
 func (o OpenWebUI) Run(tb testing.TB, variables []string, args ...string) {
 	tb.Helper()
-	cmd := exec.CommandContext(tb.Context(), o.python, append([]string{o.script}, args...)...)
+	cmd := o.command(tb, variables, append([]string{o.script}, args...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		tb.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out[max(0, len(out)-3000):])
+	}
+}
+
+func (o OpenWebUI) command(tb testing.TB, variables []string, args ...string) *exec.Cmd {
+	tb.Helper()
+	cmd := exec.CommandContext(tb.Context(), o.python, args...)
 	cmd.Env = append(os.Environ(), "DATA_DIR="+tb.TempDir(), "OFFLINE_MODE=true", "HF_HUB_OFFLINE=1", "ANONYMIZED_TELEMETRY=false")
 	if o.clients != "" {
 		cmd.Env = append(cmd.Env, "OWUI_VEC_OVERLAY="+o.clients)
 	}
 	cmd.Env = append(cmd.Env, variables...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		tb.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out[max(0, len(out)-3000):])
+	return cmd
+}
+
+// RunKept is Run by a client that stays until the test ends which first asks with these variables, one at a time: to
+// start Open WebUI takes longer than most commands.
+func (o OpenWebUI) RunKept(tb testing.TB, variables []string, args ...string) {
+	tb.Helper()
+	key := strings.Join(variables, "\x00")
+	found, ok := o.kept.Load(key)
+	if !ok {
+		found = o.keep(tb, variables)
+		o.kept.Store(key, found)
+		tb.Cleanup(func() { o.kept.Delete(key) })
 	}
+	k := found.(*keptClient)
+	var answer struct {
+		Failed bool
+		Error  string
+	}
+	if err := errors.Join(k.ask.Encode(map[string]any{"do": "run", "args": args}), k.answer.Decode(&answer)); err != nil || answer.Failed || answer.Error != "" {
+		said, _ := os.ReadFile(k.log)
+		tb.Fatalf("%s: %v %s\n%s", strings.Join(args, " "), err, answer.Error, said[max(0, len(said)-3000):])
+	}
+}
+
+type keptClient struct {
+	ask    *json.Encoder
+	answer *json.Decoder
+	log    string
+}
+
+func (o OpenWebUI) keep(tb testing.TB, variables []string) *keptClient {
+	tb.Helper()
+	cmd := o.command(tb, variables, filepath.Join(testdata(tb), "matrix", "client.py"))
+	cmd.Env = append(cmd.Env, "OWUI_TOOLS="+filepath.Dir(o.script))
+	k := &keptClient{log: filepath.Join(tb.TempDir(), "log")}
+	log, err := os.Create(k.log)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cmd.Stderr = log
+	in, inErr := cmd.StdinPipe()
+	out, outErr := cmd.StdoutPipe()
+	if err := errors.Join(inErr, outErr, cmd.Start(), log.Close()); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
+	k.ask, k.answer = json.NewEncoder(in), json.NewDecoder(out)
+	if err := k.answer.Decode(&struct{}{}); err != nil {
+		said, _ := os.ReadFile(k.log)
+		tb.Fatalf("starting Open WebUI's client: %v\n%s", err, said[max(0, len(said)-3000):])
+	}
+	return k
 }
 
 // OpenWebUILine is a line of what the harness writes: a record of a dump, or what a search found.

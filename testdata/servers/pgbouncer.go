@@ -28,13 +28,12 @@ func PgBouncer(tb testing.TB, dsn string) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	out, err := exec.Command("python3", filepath.Join(testdata(tb), "servers", "free_ports.py"), "1").Output()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	address := free.Addr().String()
-	_ = free.Close()
-	_, port, _ := net.SplitHostPort(address)
+	port := strings.TrimSpace(string(out))
+	address := net.JoinHostPort("127.0.0.1", port)
 	dir := tb.TempDir()
 	password, _ := u.User.Password()
 	ini := filepath.Join(dir, "pgbouncer.ini")
@@ -63,7 +62,7 @@ func PgBouncer(tb testing.TB, dsn string) string {
 		_ = cmd.Process.Kill()
 		<-ended
 	})
-	for range 500 {
+	for range 30_000 {
 		if c, err := net.Dial("tcp", address); err == nil {
 			_ = c.Close()
 			return address

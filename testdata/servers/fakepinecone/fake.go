@@ -14,11 +14,13 @@ package fakepinecone
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -63,8 +65,20 @@ func Start() (*Server, error) {
 	return s, s.listen("127.0.0.1:0")
 }
 
+// listen waits for an address that was ours and has gone to a connection
+// meanwhile.
+func listen(address string) (l net.Listener, err error) {
+	for range 3000 {
+		if l, err = net.Listen("tcp", address); !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return l, err
+}
+
 func (s *Server) listen(address string) error {
-	l, err := net.Listen("tcp", address)
+	l, err := listen(address)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package fakepinecone
 import (
 	"context"
 	"fmt"
-	"net"
 	"time"
 
 	_ "github.com/pinecone-io/go-pinecone/v5/pinecone" // registers the messages
@@ -80,7 +79,7 @@ func (s *Server) open(x *index) error {
 	if at == "" {
 		at = "127.0.0.1:0"
 	}
-	l, err := net.Listen("tcp", at)
+	l, err := listen(at)
 	if err != nil {
 		return err
 	}
