@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -130,6 +131,7 @@ func (c *copier[T]) plan(ctx context.Context) ([]task, error) {
 			st.whole = st.whole && !p.Done && p.At == p.Part.From
 			// Before comes first: what is read never looks like this process's own.
 			st.count.Before.Add(p.Written + p.Refused)
+			st.count.BeforeRefused.Add(p.Refused)
 			st.count.BeforeBytes.Add(p.Bytes)
 			st.count.Read.Add(p.Written + p.Refused)
 			st.count.Written.Add(p.Written)
@@ -264,6 +266,7 @@ func (c *copier[T]) part(ctx context.Context, t task) error {
 	at, p := t.progress.At, t.progress.Part
 	for {
 		err := c.Backoff.Do(ctx, func(attempt int) error {
+			t.state.count.again(attempt)
 			if attempt > 0 {
 				c.Log.Warn("reading again", "unit", p.Unit.ID(), "part", p.N, "attempt", attempt)
 			}
@@ -277,6 +280,7 @@ func (c *copier[T]) part(ctx context.Context, t task) error {
 		var f *final
 		switch {
 		case errors.Is(err, errMoved):
+			t.state.count.again(1)
 			continue
 		case errors.As(err, &f):
 			return f.err
@@ -321,7 +325,9 @@ func (c *copier[T]) write(ctx context.Context, b Batch[T], count *Count) error {
 		return err
 	}
 	var out Outcome
+	began := time.Now()
 	err := c.Backoff.Do(ctx, func(attempt int) error {
+		count.again(attempt)
 		if attempt > 0 {
 			done, err := c.arrived(ctx, b.Part, b.Prev, b.Next)
 			if done || err != nil {
@@ -350,8 +356,10 @@ func (c *copier[T]) write(ctx context.Context, b Batch[T], count *Count) error {
 	if err := c.remember(ctx, b, out); err != nil {
 		return err
 	}
+	count.batch(time.Since(began))
 	count.Read.Add(int64(b.Read))
 	count.Written.Add(int64(out.Written))
+	count.Stored.Add(int64(out.Written))
 	count.Refused.Add(int64(len(b.Refused) + len(out.Refused)))
 	count.Changed.Add(int64(len(b.Changed) + len(out.Changed)))
 	count.Bytes.Add(b.Bytes)

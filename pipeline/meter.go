@@ -9,10 +9,12 @@ import (
 // Meter holds the counters of a run. Workers add to them, a display reads them
 // whenever it likes. A nil *Meter counts nothing.
 type Meter struct {
-	mu    sync.Mutex
-	units []*Count
-	index map[string]*Count
-	steps map[Lane]string
+	mu      sync.Mutex
+	units   []*Count
+	index   map[string]*Count
+	steps   map[Lane]string
+	stages  stages
+	batches map[Lane]*Durations
 }
 
 // Count is the counters of one unit.
@@ -20,10 +22,14 @@ type Count struct {
 	Unit                                   Unit
 	Read, Written, Refused, Changed, Bytes atomic.Int64
 	Largest                                atomic.Int64 // bytes of the largest record
-	// Before and BeforeBytes are those of Read and Bytes that an earlier process
-	// has moved.
-	Before, BeforeBytes atomic.Int64
-	started, ended      atomic.Int64 // unix nanoseconds
+	// Before, BeforeRefused and BeforeBytes are those of Read, Refused and Bytes
+	// that an earlier process has moved.
+	Before, BeforeRefused, BeforeBytes atomic.Int64
+	// Stored are records that the target took from this process, Retried reads
+	// and writes that were made again after a transient error.
+	Stored, Retried atomic.Int64
+	started, ended  atomic.Int64 // unix nanoseconds
+	batches         *Durations   // of the unit's lane, nil for nobody who asks
 }
 
 // Unit gives the unit's counters, made at the first call.
@@ -39,7 +45,7 @@ func (m *Meter) Unit(u Unit) *Count {
 	if m.index == nil {
 		m.index = map[string]*Count{}
 	}
-	c := &Count{Unit: u}
+	c := &Count{Unit: u, batches: m.durations(u.Lane)}
 	m.index[u.ID()] = c
 	m.units = append(m.units, c)
 	return c
@@ -66,6 +72,7 @@ func (m *Meter) Step(l Lane, what string) {
 		m.steps = map[Lane]string{}
 	}
 	m.steps[l] = what
+	m.stages.next(l, what, time.Now())
 }
 
 // Doing is what Step was last told for a lane.
@@ -97,6 +104,27 @@ func (c *Count) Elapsed() time.Duration {
 		to = time.Now().UnixNano()
 	}
 	return time.Duration(to - from)
+}
+
+// Times are the first Begin and the End, zero for what was not yet.
+func (c *Count) Times() (from, to time.Time) {
+	at := func(nanos int64) time.Time {
+		if nanos == 0 {
+			return time.Time{}
+		}
+		return time.Unix(0, nanos)
+	}
+	return at(c.started.Load()), at(c.ended.Load())
+}
+
+// batch notes how long a batch took.
+func (c *Count) batch(took time.Duration) { c.batches.add(took) }
+
+// again notes a read or write that is made once more: attempt is above 0.
+func (c *Count) again(attempt int) {
+	if attempt > 0 {
+		c.Retried.Add(1)
+	}
 }
 
 func (c *Count) largest(n int) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -79,7 +80,8 @@ func Scan[T Record](ctx context.Context, s Survey[T]) error {
 
 func (s *Survey[T]) part(ctx context.Context, p Part, count *Count) error {
 	at := p.From
-	return s.Backoff.Do(ctx, func(int) error {
+	return s.Backoff.Do(ctx, func(attempt int) error {
+		count.again(attempt)
 		for b, err := range s.Source.Read(ctx, p, at) {
 			if err != nil {
 				return fmt.Errorf("reading %s: %w", p.Unit.ID(), err)
@@ -88,9 +90,11 @@ func (s *Survey[T]) part(ctx context.Context, p Part, count *Count) error {
 				return context.Cause(ctx)
 			}
 			Apply(&b, s.Transforms, count)
+			began := time.Now()
 			if err := s.Handle(ctx, b); err != nil {
 				return err
 			}
+			count.batch(time.Since(began))
 			count.Read.Add(int64(b.Read))
 			count.Written.Add(int64(len(b.Records)))
 			count.Refused.Add(int64(len(b.Refused)))

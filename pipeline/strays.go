@@ -318,7 +318,8 @@ func (s *strays[T]) put(ctx context.Context, b Batch[T], list []stray[T], replac
 		records[i] = f.record
 	}
 	var out Outcome
-	err := s.Backoff.Do(ctx, func(int) (err error) {
+	err := s.Backoff.Do(ctx, func(attempt int) (err error) {
+		s.Meter.Unit(u).again(attempt)
 		out, err = s.upsert.Upsert(ctx, u, records, Upsert{Replace: replace, Final: s.final})
 		return err
 	})
@@ -338,6 +339,7 @@ func (s *strays[T]) put(ctx context.Context, b Batch[T], list []stray[T], replac
 		case len(why) == 0:
 			keep[key] = Known{Sum: f.sum}
 			s.count(u.ID(), f)
+			s.Meter.Unit(u).Stored.Add(1)
 			s.note(u.ID(), func(n *UnitStrays) { n.Carried++ })
 			for _, c := range b.Changed {
 				if c.Key == key {

@@ -123,6 +123,7 @@ func (s *syncer[T]) put(ctx context.Context, o *offered[T], records []T, replace
 	}
 	var out Outcome
 	err := s.Backoff.Do(ctx, func(attempt int) (err error) {
+		s.Meter.Unit(o.unit).again(attempt)
 		if attempt > 0 {
 			s.Log.Warn("writing again", "unit", o.unit.ID(), "attempt", attempt)
 		}
@@ -155,6 +156,7 @@ func (s *syncer[T]) put(ctx context.Context, o *offered[T], records []T, replace
 		}
 	}
 	s.acted(len(taken))
+	s.Meter.Unit(o.unit).Stored.Add(int64(len(taken)))
 	for _, key := range taken {
 		s.taken(o, key, replace)
 	}

@@ -57,8 +57,12 @@ type laneFlags struct {
 	Rate    float64  `help:"Vectors written a second at most; 0 for no limit." default:"0" placeholder:"N"`
 	Dim     int      `help:"Dimension of the embedding model, where a pgvector source pads its vectors and does not tell." placeholder:"N"`
 
+	MetricsAddr string `name:"metrics-addr" help:"Serve Prometheus metrics at this port of 127.0.0.1 (or at HOST:PORT) while the command runs. OTEL_* variables send traces and metrics instead." placeholder:"PORT"`
+
 	IDConflicts string `name:"id-conflicts" help:"What becomes of ids that the target cannot hold, or that two collections share: fail (the default), or uuid5 for new ones. Kept for the commands that follow." enum:"fail,uuid5," default:"" placeholder:"fail|uuid5"`
 }
+
+func (f laneFlags) metricsAddr() string { return f.MetricsAddr }
 
 // envExamples are those of env and of its default command.
 var envExamples = []string{
@@ -84,6 +88,8 @@ var examples = map[string][]string{
 		"outgrow migrate --from old.env --to new.env --only vectors   # switch the vector store",
 		"outgrow migrate --from old.env --to new.env --only vectors --rate 500   # beside running users",
 		"outgrow migrate --from local.env --to s3.env --only files   # switch the storage provider; PostgreSQL stays",
+		"outgrow migrate --from ./data --to scaled.env --metrics-addr 9464   # Prometheus text at http://127.0.0.1:9464/metrics",
+		"OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 outgrow migrate --from ./data --to scaled.env   # traces and metrics",
 	},
 	"sync": {
 		"outgrow sync --from ./data --to scaled.env   # while the app runs, as often as you like",
@@ -108,7 +114,7 @@ var examples = map[string][]string{
 		"outgrow watch --from ./data --to scaled.env --once || outgrow sync --from ./data --to scaled.env --strays",
 	},
 	"verify": {"outgrow verify --from ./data --to scaled.env", "outgrow verify --from local.env --to s3.env --only files --deep   # read every byte of the bucket, too", "outgrow verify --from ./data --to scaled.env --json | jq 'select(.event==\"difference\")'"},
-	"status": {"outgrow status --to scaled.env", "outgrow status --to scaled.env --quarantine > refused.jsonl"},
+	"status": {"outgrow status --to scaled.env", "outgrow status --to scaled.env --watch   # in another terminal, while migrate or cutover runs", "outgrow status --to scaled.env --quarantine > refused.jsonl"},
 	"replay": {
 		"outgrow status --to scaled.env --quarantine > refused.jsonl   # repair the lines, then:",
 		"outgrow replay --to scaled.env refused.jsonl",

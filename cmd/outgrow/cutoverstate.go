@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,6 +137,9 @@ func (g *guide) took(step string) float64 {
 func (g *guide) note(step string, began time.Time, predicted float64) error {
 	s := cutoverStep{Step: step, At: began.UTC(), Seconds: time.Since(began).Seconds(), Predicted: predicted}
 	g.state.Steps = append(g.state.Steps, s)
+	if slices.Contains([]string{stepDoctor, stepStop, stepQuiet, stepStart}, step) { // the others tell of themselves
+		g.hub.Span(step, began)
+	}
 	text := fmt.Sprintf("took    %s: %s", step, span2(s.Seconds))
 	if predicted > 0 {
 		text += fmt.Sprintf(" (predicted %s)", span2(predicted))

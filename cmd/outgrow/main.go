@@ -15,6 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"outgrow/cmd/outgrow/telemetry"
 	"outgrow/mappings/fstype"
 	"outgrow/pipeline"
 )
@@ -64,7 +65,27 @@ func (a *app) command(args []string) int {
 		_, _ = fmt.Fprintf(a.err, "outgrow: %v\nTry: outgrow --help\n", err)
 		return pipeline.ExitUsage
 	}
-	return a.exit(kctx.Run(a))
+	if a.hub, err = telemetry.Start(watched(kctx, a.environ)); err != nil {
+		return a.exit(err)
+	}
+	if at := a.hub.URL(); at != "" {
+		_, _ = fmt.Fprintf(a.err, "metrics %s\n", at)
+	}
+	code = a.exit(kctx.Run(a))
+	for _, note := range a.hub.Close(code) {
+		_, _ = fmt.Fprintf(a.err, "note    %s\n", a.clean(note))
+	}
+	return code
+}
+
+// watched says what others may see of the command.
+func watched(kctx *kong.Context, environ []string) telemetry.Config {
+	cmd := kctx.Selected()
+	out := telemetry.Config{Command: cmd.Path(), Version: buildVersion(), Environ: environ}
+	if c, ok := cmd.Target.Interface().(interface{ metricsAddr() string }); ok {
+		out.Metrics = c.metricsAddr()
+	}
+	return out
 }
 
 // app is what every command needs of its surroundings.
@@ -78,6 +99,7 @@ type app struct {
 	carries  bool                // what the target does not name of the source's keys is carried over by the command
 	redact   func(string) string // hides secrets in error texts; nil before a deployment was read
 	failure  func(error)         // prints the failure screen of a run that had begun
+	hub      *telemetry.Hub      // nil where nobody watches
 	// fs finds the type of a file system; nil is fstype.Of. Tests have others.
 	fs fstype.Detect
 }

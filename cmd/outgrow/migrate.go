@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"outgrow/cmd/outgrow/telemetry"
 	"outgrow/pipeline"
 	sink "outgrow/sink/files"
 )
@@ -58,9 +59,12 @@ type migration struct {
 	moved    *throughput           // nil before
 	ended    *failureReport        // nil while nothing has gone wrong
 	earlier  map[string]unitReport // of earlier sittings; nil before it was looked for
+	told     *telemetry.Section    // what others see of it
 }
 
-func (m *migration) run(ctx context.Context) error {
+func (m *migration) run(ctx context.Context) (err error) {
+	m.told = m.hub.Section(m.command(), m.meter, m.redact)
+	defer func() { m.told.End(err) }()
 	findings, err := m.check(ctx)
 	if err != nil {
 		return err
@@ -73,6 +77,7 @@ func (m *migration) run(ctx context.Context) error {
 		m.screen(m.command(), m.id, m.resumed, findings)
 	}
 	m.started = true
+	m.told.Run(m.id, m.resumed)
 	if err := m.copyAll(ctx); err != nil {
 		return err
 	}
@@ -176,7 +181,7 @@ func (m *migration) copyAll(ctx context.Context) (err error) {
 	g, gctx := errgroup.WithContext(ctx)
 	for _, l := range m.lanes {
 		g.Go(func() error {
-			if err := m.move(gctx, l, gate); err != nil {
+			if err := m.told.Lane(l.Kind(), func() error { return m.move(gctx, l, gate) }); err != nil {
 				return fmt.Errorf("%s: %w", l.Kind(), err)
 			}
 			return nil

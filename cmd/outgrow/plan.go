@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"outgrow/cmd/outgrow/telemetry"
 	"outgrow/pipeline"
 )
 
@@ -48,12 +49,15 @@ type planning struct {
 	byID     map[pipeline.Tally]bool // kinds that were refused for their ids
 	shown    []pipeline.Refusal      // the first of each kind
 	waiting  []string                // reasons that nobody has agreed to, once it is over
+	told     *telemetry.Section      // what others see of it
 }
 
 // shownPerKind is how many problems of a kind are printed; all are in the file.
 const shownPerKind = 5
 
-func (p *planning) run(ctx context.Context) error {
+func (p *planning) run(ctx context.Context) (err error) {
+	p.told = p.hub.Section("plan", p.meter, p.redact)
+	defer func() { p.told.End(err) }()
 	findings, err := p.check(ctx)
 	if err != nil {
 		return err
@@ -128,7 +132,9 @@ func (p *planning) survey(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range p.lanes {
-		g.Go(func() error { return l.Survey(ctx, p.meter, p.refused, p.changed) })
+		g.Go(func() error {
+			return p.told.Lane(l.Kind(), func() error { return l.Survey(ctx, p.meter, p.refused, p.changed) })
+		})
 	}
 	return g.Wait()
 }

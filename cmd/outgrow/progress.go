@@ -3,14 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
-
 	"outgrow/pipeline"
 )
 
@@ -47,13 +44,12 @@ func startDisplay(w io.Writer, json bool, meter *pipeline.Meter, lanes []mover) 
 			meter.Unit(u)
 		}
 	}
-	f, isFile := w.(*os.File)
 	show, every := d.plain, 10*time.Second
 	switch {
 	case json:
 		show, every = d.jsonLine, time.Second
-	case isFile && term.IsTerminal(int(f.Fd())):
-		show, every = d.bars(f), 200*time.Millisecond
+	case terminalOf(w) != nil:
+		show, every = d.bars(w), 200*time.Millisecond
 	}
 	d.wg.Add(1)
 	go func() {

@@ -40,6 +40,7 @@ type session struct {
 	args           pair
 	only           []string // --only
 	closers        []func() error
+	beside         bool // looks on while another process works: its folders stay
 }
 
 // close closes the lanes and what was opened beside them. Errors of a source
@@ -50,6 +51,9 @@ func (s *session) close() {
 	}
 	for i := len(s.closers) - 1; i >= 0; i-- {
 		_ = s.closers[i]()
+	}
+	if s.beside {
+		return
 	}
 	// Nothing is left of private copies; a folder with something in it stays.
 	_ = os.Remove(s.private())

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"sort"
 	"strings"
+	"time"
 
 	"outgrow/mappings/schema"
 	"outgrow/pipeline"
@@ -13,10 +15,16 @@ type statusCmd struct {
 	target
 	Quarantine bool `help:"Print the quarantine, one JSON line a record, instead."`
 	Ledger     bool `help:"Print the ledger of changes, one JSON line a value, instead."`
+
+	Watch bool          `help:"Show how far it is again and again, until all is done. Reads the state only: beside a run that is under way."`
+	Every time.Duration `help:"How often to look with --watch." default:"2s"`
 }
 
 func (c *statusCmd) Run(a *app) error {
 	a.json = c.JSON
+	if c.Watch {
+		return c.watch(a)
+	}
 	if dir, err := stateDir(c.target, ""); err != nil {
 		return err
 	} else if done, err := a.sayAccepted(dir); err != nil || done {
@@ -49,6 +57,7 @@ type laneStatus struct {
 	Done     int               `json:"done"`
 	Written  int64             `json:"written"`
 	Refused  int64             `json:"refused"`
+	Bytes    int64             `json:"bytes"`
 	Complete bool              `json:"complete"`
 	Without  []string          `json:"without,omitempty"` // what was taken away for speed and is not back yet
 	Marks    map[string]string `json:"-"`
@@ -72,6 +81,7 @@ func statusOf(ctx context.Context, l mover) (laneStatus, error) {
 		}
 		st.Written += p.Written
 		st.Refused += p.Refused
+		st.Bytes += p.Bytes
 	}
 	st.Units = len(units)
 	if st.Marks, err = l.Journal().Marked(ctx); err != nil {
@@ -88,6 +98,19 @@ func statusOf(ctx context.Context, l mover) (laneStatus, error) {
 	// revision of its rows comes last of all.
 	st.Complete = st.Complete && (st.Lane != pipeline.Rows || len(st.Without) == 0)
 	return st, nil
+}
+
+// line is a lane's state for people.
+func (st laneStatus) line() string {
+	if st.Parts == 0 {
+		return fmt.Sprintf("%-8s%s", st.Lane, nothing[st.Lane])
+	}
+	word := "in progress"
+	if st.Complete {
+		word = "complete"
+	}
+	return fmt.Sprintf("%-8s%s: %d of %d parts of %s done, %s written", st.Lane, word, st.Done, st.Parts,
+		plural(int64(st.Units), unitWord(st.Lane)), plural(st.Written, recordWord(st.Lane)))
 }
 
 // nothing says that a lane has no state.
@@ -134,17 +157,11 @@ func (s *session) status(a *app) error {
 		if a.json {
 			emit(a.out, event{Event: "lane", Detail: st})
 		}
+		a.say("%s", st.line())
 		if st.Parts == 0 {
-			a.say("%-8s%s", st.Lane, nothing[st.Lane])
 			continue
 		}
 		begun = true
-		word := "in progress"
-		if st.Complete {
-			word = "complete"
-		}
-		a.say("%-8s%s: %d of %d parts of %s done, %s written", st.Lane, word, st.Done, st.Parts,
-			plural(int64(st.Units), unitWord(st.Lane)), plural(st.Written, recordWord(st.Lane)))
 		if len(st.Without) > 0 {
 			a.say("        not back yet: %s", missing(st.Without))
 			a.say("        Do not start Open WebUI on this target before migrate has ended.")

@@ -103,6 +103,8 @@ func (r *strayRun) read(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.list.close()) }()
+	told := r.hub.Section("strays", r.meter, r.redact)
+	defer func() { told.End(err) }()
 	d := startDisplay(r.err, r.json, r.meter, r.lanes)
 	if r.json {
 		d.stop()
@@ -117,9 +119,11 @@ func (r *strayRun) read(ctx context.Context) (err error) {
 			if !slices.Contains(kinds, l.Kind()) {
 				continue
 			}
-			g.Go(func() (err error) {
-				found[i], err = l.Strays(gctx, r.meter, r.state, r.carry, r.list.add)
-				return err
+			g.Go(func() error {
+				return told.Lane(l.Kind(), func() (err error) {
+					found[i], err = l.Strays(gctx, r.meter, r.state, r.carry, r.list.add)
+					return err
+				})
 			})
 		}
 		if err := g.Wait(); err != nil {

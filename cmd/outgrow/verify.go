@@ -102,7 +102,9 @@ func (v *verification) run(ctx context.Context) error {
 	return judged(code)
 }
 
-func (v *verification) compare(parent context.Context) ([]pipeline.UnitDiff, error) {
+func (v *verification) compare(parent context.Context) (_ []pipeline.UnitDiff, err error) {
+	told := v.hub.Section(v.step(), v.meter, v.redact)
+	defer func() { told.End(err) }()
 	if !v.json {
 		d := startDisplay(v.err, false, v.meter, v.lanes)
 		defer d.stop()
@@ -114,9 +116,11 @@ func (v *verification) compare(parent context.Context) ([]pipeline.UnitDiff, err
 	results := make([][]pipeline.UnitDiff, len(v.lanes))
 	g, ctx := errgroup.WithContext(parent)
 	for i, l := range v.lanes {
-		g.Go(func() (err error) {
-			results[i], err = l.Diff(ctx, v.meter, v.difference)
-			return err
+		g.Go(func() error {
+			return told.Lane(l.Kind(), func() (err error) {
+				results[i], err = l.Diff(ctx, v.meter, v.difference)
+				return err
+			})
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -128,6 +132,14 @@ func (v *verification) compare(parent context.Context) ([]pipeline.UnitDiff, err
 	}
 	more, err := v.besides(parent)
 	return append(all, more...), err
+}
+
+// step is its name for those who watch.
+func (v *verification) step() string {
+	if v.mute {
+		return "rehearse"
+	}
+	return "verify"
 }
 
 func (v *verification) difference(d pipeline.Difference) {
