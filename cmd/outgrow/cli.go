@@ -57,7 +57,7 @@ type laneFlags struct {
 	Rate    float64  `help:"Vectors written a second at most; 0 for no limit." default:"0" placeholder:"N"`
 	Dim     int      `help:"Dimension of the embedding model, where a pgvector source pads its vectors and does not tell." placeholder:"N"`
 
-	MetricsAddr string `name:"metrics-addr" help:"Serve Prometheus metrics at this port of 127.0.0.1 (or at HOST:PORT) while the command runs. OTEL_* variables send traces and metrics instead." placeholder:"PORT"`
+	MetricsAddr string `name:"metrics-addr" help:"Serve Prometheus metrics at this port of 127.0.0.1 while the command runs; 0 takes a free one. OTEL_* variables send traces and metrics to a collector." placeholder:"PORT"`
 
 	IDConflicts string `name:"id-conflicts" help:"What becomes of ids that the target cannot hold, or that two collections share: fail (the default), or uuid5 for new ones. Kept for the commands that follow." enum:"fail,uuid5," default:"" placeholder:"fail|uuid5"`
 }

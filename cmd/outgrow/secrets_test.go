@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"io/fs"
 	"net/url"
 	"os"
@@ -18,8 +17,9 @@ func forms(secret string) []string {
 	return []string{secret, url.QueryEscape(secret), url.PathEscape(secret), url.UserPassword("", secret).String()[1:]}
 }
 
-// Neither what is printed nor what is kept holds a secret, in success and in
-// failure, for people and as JSON; and no process shows one in its arguments.
+// Neither what is printed, kept nor told to those who watch holds a secret, in
+// success and in failure, for people and as JSON; and no process shows one in its
+// arguments.
 func TestNoSecretAnywhere(t *testing.T) {
 	t.Parallel()
 	dsn := passwordServer(t)
@@ -36,9 +36,18 @@ func TestNoSecretAnywhere(t *testing.T) {
 	l.dsn = secret
 	l.set("DATABASE_URL", secret)
 	l.set("WEBUI_SECRET_KEY", key)
+	// A mark in what else the target's file may hold of secrets.
+	const mark, header = "M4rkedS3cret", "h3aderS3cret"
+	for _, name := range []string{"OPENAI_API_KEY", "OAUTH_CLIENT_SECRET", "LDAP_APP_PASSWORD", "OTEL_BASIC_AUTH_PASSWORD", "OTEL_EXPORTER_OTLP_HEADERS", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY",
+		"AZURE_STORAGE_KEY", "QDRANT_API_KEY", "PINECONE_API_KEY", "MILVUS_TOKEN", "RAG_OPENAI_API_KEY"} {
+		l.set(name, mark+name)
+	}
+	l.set("REDIS_URL", "redis://user:"+mark+"@127.0.0.1:1/0")
+	l.set("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:"+mark+"@127.0.0.1:1")
+	collector := servers.StartCollector(t)
 	onSQLite(t, filepath.Join(l.from, "webui.db"), "INSERT INTO chat_message SELECT 'orphan', 'nobody', user_id, role, parent_id, content, output, model_id, files, sources, embeds, done, status_history, error, usage, created_at, updated_at, context_summary, meta FROM chat_message LIMIT 1")
 
-	var words []string
+	words := []string{mark}
 	for _, s := range []string{password, key} {
 		words = append(words, forms(s)...)
 	}
@@ -69,31 +78,38 @@ func TestNoSecretAnywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	protocol := ""
 	check := func(want int, args ...string) {
 		t.Helper()
-		r := l.in(args...).exits(want)
+		cmd := l.command(args...)
+		cmd.Env = append(cmd.Env, otlp(collector, protocol, header)...)
+		r := l.wait(cmd).exits(want)
 		runs++
 		look("the output of outgrow "+strings.Join(args, " "), r.both())
+		if strings.Contains(r.both(), header) || strings.Contains(r.both(), "could not all be sent") {
+			t.Errorf("outgrow %s: %s", strings.Join(args, " "), r.both())
+		}
 	}
-	for _, json := range [][]string{nil, {"--json"}} {
+	for i, json := range [][]string{nil, {"--json"}} {
+		protocol = []string{"grpc", "http/protobuf"}[i]
 		check(0, l.pair("plan", json...)...)
 		// The process shows its arguments and, to its own account, its
 		// environment: the file's secrets must be in neither.
-		cmd := l.command(l.pair("migrate", json...)...)
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		h := l.hold(otlp(collector, protocol, header), json...)
 		for _, name := range []string{"cmdline", "environ", "comm"} {
-			if body, err := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/" + name); err == nil {
+			if body, err := os.ReadFile("/proc/" + strconv.Itoa(h.cmd.Process.Pid) + "/" + name); err == nil {
 				look(name, string(body))
 			}
 		}
-		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 4 {
-			t.Fatalf("migrate: %v, want 4 (an orphan nobody accepted): %s", err, out.String())
-		}
-		look("the output of migrate", out.String())
+		look("the page of metrics", h.scrape(`lane="rows"`, `lane="vectors"`, `lane="files"`))
+		beside, lines := l.beside(json...)
+		look("the output of status --watch", until(t, lines, []string{"vectors in progress", `"lane":"vectors"`}[i]))
+		interrupted := h.interrupt().exits(130)
+		look("the output of migrate, interrupted", interrupted.both())
+		look("the output of status --watch", until(t, lines, []string{"failed migrate", `"failed":`}[i]))
+		_ = beside.Process.Kill()
+		_ = beside.Wait()
+		check(4, l.pair("migrate", json...)...)
 		check(4, l.pair("verify", json...)...)
 		check(4, l.pair("migrate", json...)...)
 		check(0, l.pair("migrate", append(json, "--accept", "orphan")...)...)
@@ -102,6 +118,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 		to := []string{"--to", l.env}
 		check(0, append(append([]string{"status"}, to...), json...)...)
 		check(0, append([]string{"status", "--quarantine", "--ledger"}, to...)...)
+		check(0, append(append([]string{"status", "--watch"}, to...), json...)...)
 		check(4, append(append([]string{"replay"}, to...), json...)...)
 		check(0, l.pair("migrate", append(json, "--accept", "orphan", "--replace")...)...)
 		do(t, secret, "DROP SCHEMA public, outgrow CASCADE")
@@ -151,6 +168,19 @@ func TestNoSecretAnywhere(t *testing.T) {
 		l.set("DATABASE_"+name, value)
 	}
 	look("the output of plan with the parts", l.plan().both())
+
+	log := collector.Log(t)
+	look("what the collector has got", log)
+	for _, want := range []string{"Name           : outgrow plan", "Name           : outgrow migrate", "Name           : outgrow verify", "Str(stopped)", "Name: outgrow.records.read"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the collector has not got %s", want)
+		}
+	}
+	for name, word := range map[string]string{"a header": header, "the target's folder": l.dir, "the source's folder": l.from} {
+		if strings.Contains(log, word) {
+			t.Errorf("the collector has got %s", name)
+		}
+	}
 
 	if files < 3 {
 		t.Errorf("only %d files were looked into", files)

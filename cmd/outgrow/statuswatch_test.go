@@ -2,9 +2,8 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
-	"io"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -59,45 +58,62 @@ func TestFrame(t *testing.T) {
 	}
 }
 
-// status --watch sees a migration from before its beginning to its end, takes
-// nothing from it, and ends with it.
+// beside starts status --watch, and gives its lines.
+func (l *lab) beside(more ...string) (*exec.Cmd, *bufio.Scanner) {
+	l.tb.Helper()
+	cmd := l.command(append([]string{"status", "--to", l.env, "--watch", "--every", "100ms"}, more...)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		l.tb.Fatal(err)
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		l.tb.Fatal(err)
+	}
+	l.tb.Cleanup(func() { _ = cmd.Process.Kill() })
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	return cmd, lines
+}
+
+// until reads lines up to one that holds the text, and gives all of them.
+func until(tb testing.TB, lines *bufio.Scanner, text string) string {
+	tb.Helper()
+	var b strings.Builder
+	for lines.Scan() {
+		b.WriteString(lines.Text() + "\n")
+		if strings.Contains(lines.Text(), text) {
+			return b.String()
+		}
+	}
+	tb.Fatalf("it ended without %q (%v):\n%s", text, lines.Err(), b.String())
+	return ""
+}
+
+// status --watch sees a migration from before its beginning over an interruption
+// to its end, takes nothing from it, and ends with it.
 func TestStatusWatch(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, "")
-	cmd := l.command("status", "--to", l.env, "--watch", "--every", "100ms")
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	cmd, lines := l.beside()
+	text := until(t, lines, "rows nothing begun")
+	h := l.hold(nil)
+	text += until(t, lines, "vectors in progress")
+	h.interrupt().exits(130)
+	text += until(t, lines, "failed migrate")
+	l.migrate().exits(0)
+	last := ""
+	for lines.Scan() {
+		last = lines.Text()
+		text += last + "\n"
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	if err := cmd.Wait(); err != nil || strings.Contains(text, "\x1b") {
+		t.Fatalf("%v: %s", err, text)
 	}
-	reader := bufio.NewReader(out)
-	first, err := reader.ReadString('\n')
-	if err != nil || !strings.Contains(first, "rows nothing begun") {
-		t.Errorf("%v: %q %s", err, first, said.String())
-	}
-	rest := make(chan string, 1)
-	go func() {
-		body, _ := io.ReadAll(reader)
-		rest <- string(body)
-	}()
-	l.migrate(slow...).exits(0)
-	text := <-rest
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%v: %s%s", err, text, said.String())
-	}
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	last := lines[len(lines)-1]
 	for _, want := range []string{"rows complete", "vectors complete", "files complete", "674 vectors written"} {
 		if !strings.Contains(last, want) {
 			t.Errorf("no %q in its last line %q", want, last)
 		}
-	}
-	if !strings.Contains(text, "in progress") || strings.Contains(text, "\x1b") {
-		t.Errorf("%q", text)
 	}
 	l.equal()
 	// What is complete already is told once.

@@ -77,7 +77,7 @@ func (f *figures) count(o *figures) {
 func (f *figures) attributes() []attribute.KeyValue {
 	return []attribute.KeyValue{
 		attribute.Int64("outgrow.records.read", f.read), attribute.Int64("outgrow.records.written", f.written), attribute.Int64("outgrow.records.refused", f.refused),
-		attribute.Int64("outgrow.bytes.read", f.bytes), attribute.Int64("outgrow.retries", f.retries),
+		attribute.Int64("outgrow.read.bytes", f.bytes), attribute.Int64("outgrow.retries", f.retries),
 	}
 }
 
@@ -135,7 +135,7 @@ func every() []figure {
 		{"outgrow.records.read", "outgrow_records_read_total", "{record}", "Records read from the source by this process.", true, func(f *figures) int64 { return f.read }},
 		{"outgrow.records.written", "outgrow_records_written_total", "{record}", "Records that the target took from this process.", true, func(f *figures) int64 { return f.written }},
 		{"outgrow.records.refused", "outgrow_records_refused_total", "{record}", "Lines for the quarantine: refused records, one for each reason.", true, func(f *figures) int64 { return f.refused }},
-		{"outgrow.bytes.read", "outgrow_bytes_read_total", "By", "Bytes of the records read by this process.", true, func(f *figures) int64 { return f.bytes }},
+		{"outgrow.read.bytes", "outgrow_read_bytes_total", "By", "Bytes of the records read by this process.", true, func(f *figures) int64 { return f.bytes }},
 		{"outgrow.retries", "outgrow_retries_total", "{attempt}", "Reads and writes made again after a transient error.", true, func(f *figures) int64 { return f.retries }},
 		{"outgrow.progress.records", "outgrow_progress_records", "{record}", "Records done of the step, earlier processes of the run included.", false, func(f *figures) int64 { return f.done }},
 		{"outgrow.progress.records.expected", "outgrow_progress_records_expected", "{record}", "Records that the step has to do, estimated until a unit is done.", false, func(f *figures) int64 { return f.expected }},

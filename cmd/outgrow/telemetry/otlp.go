@@ -37,9 +37,11 @@ type outlets struct {
 // exporters opens those of OTLP. They read their other variables (endpoint,
 // headers, certificates, timeouts, compression) themselves, and connect when
 // there is something to be sent.
-func exporters(ctx context.Context, traces, metrics string) (out outlets, err error) {
-	// The SDK would log variables that it cannot read, with their values.
+func exporters(ctx context.Context, traces, metrics string, failed func(error)) (out outlets, err error) {
+	// The SDK would log variables that it cannot read, with their values, and
+	// print errors into the display of the run.
 	otel.SetLogger(logr.Discard())
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(failed))
 	var terr, merr error
 	switch traces {
 	case protocolGRPC:

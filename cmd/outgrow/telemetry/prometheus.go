@@ -14,11 +14,12 @@ import (
 	"outgrow/pipeline"
 )
 
-// Address is the address that --metrics-addr means: a port alone is one of this
-// machine only, and whoever wants another network names its host.
+// Address is the address that --metrics-addr means: a port of this machine's
+// loopback. Another is refused: the page asks for no password and is not
+// encrypted, and what watches from elsewhere is served by OpenTelemetry.
 func Address(given string) (string, error) {
 	usage := func(err error) error {
-		return pipeline.Usage("reading --metrics-addr", err, "write a port, 9464, for 127.0.0.1:9464, or HOST:PORT")
+		return pipeline.Usage("reading --metrics-addr", err, "write a port, 9464, for 127.0.0.1:9464; to watch from another machine set OTEL_EXPORTER_OTLP_ENDPOINT, or forward the port (ssh -L, kubectl port-forward)")
 	}
 	if !strings.Contains(given, ":") {
 		given = ":" + given
@@ -30,8 +31,11 @@ func Address(given string) (string, error) {
 	if _, err := net.LookupPort("tcp", port); err != nil || port == "" {
 		return "", usage(errors.Join(errors.New("that is no port"), err))
 	}
-	if host == "" {
-		host = "127.0.0.1"
+	switch ip := net.ParseIP(host); {
+	case host == "" || strings.EqualFold(host, "localhost"):
+		host = "127.0.0.1" // not what a resolver makes of the name
+	case ip == nil || !ip.IsLoopback():
+		return "", usage(errors.New("metrics are served on loopback only: they have no password"))
 	}
 	return net.JoinHostPort(host, port), nil
 }

@@ -36,7 +36,8 @@ type Hub struct {
 	began           time.Time
 	traces, metrics string // protocols; "" for none
 	server          *server
-	send            *sender // nil before the first section, and where nothing is sent
+	send            *sender // nil before the first section or span, and where nothing is sent
+	told            bool    // there was a section or a span
 
 	mu      sync.Mutex
 	open    []*Section
@@ -47,9 +48,6 @@ type Hub struct {
 	done chan struct{}
 	wg   sync.WaitGroup
 }
-
-// closing is how long the last figures may take to be sent.
-const closing = 3 * time.Second
 
 // Start begins to watch. It gives nil where nobody has asked for it. What cannot
 // be sent never stands in the way of a run; an address that cannot be listened
@@ -104,13 +102,14 @@ func (h *Hub) Section(step string, meter *pipeline.Meter, redact func(string) st
 	return s
 }
 
-// begin opens the exporters for the first section: a command that moves and
-// reads nothing sends nothing.
+// begin opens the exporters for the first section or span: a command that moves
+// and reads nothing sends nothing.
 func (h *Hub) begin(ctx context.Context) {
+	h.told = true
 	if h.send != nil || h.traces == "" && h.metrics == "" {
 		return
 	}
-	out, err := exporters(ctx, h.traces, h.metrics)
+	out, err := exporters(ctx, h.traces, h.metrics, h.failed)
 	if err != nil {
 		h.failed(err)
 	}
@@ -150,11 +149,12 @@ func (h *Hub) Span(name string, from time.Time) {
 	if h == nil {
 		return
 	}
+	h.begin(context.Background())
 	h.send.child(nil, name, from).End()
 }
 
 // Close ends all with the command's exit code. It gives what the operator should
-// hear of it.
+// hear of it: nothing where there was nothing to be told.
 func (h *Hub) Close(exit int) []string {
 	if h == nil {
 		return nil
@@ -162,7 +162,7 @@ func (h *Hub) Close(exit int) []string {
 	close(h.done)
 	h.wg.Wait()
 	if h.send != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), closing)
+		ctx, cancel := context.WithTimeout(context.Background(), variables(h.cfg.Environ).patience())
 		defer cancel()
 		h.send.close(ctx, exit)
 	}
@@ -171,8 +171,11 @@ func (h *Hub) Close(exit int) []string {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if !h.told {
+		return nil
+	}
 	if h.failure != nil {
-		h.notes = append(h.notes, fmt.Sprintf("traces or metrics could not be sent as OTEL_* says; nothing else depends on them: %s", variables(h.cfg.Environ).hide(h.failure.Error())))
+		h.notes = append(h.notes, fmt.Sprintf("traces or metrics could not all be sent as OTEL_* says; nothing else depends on them: %s", variables(h.cfg.Environ).hide(h.failure.Error())))
 	}
 	return h.notes
 }

@@ -72,17 +72,53 @@ func TestOff(t *testing.T) {
 
 func TestHide(t *testing.T) {
 	t.Parallel()
-	vars := variables([]string{"OTEL_EXPORTER_OTLP_HEADERS=api-key=k3y%20value,x=plain", "OTEL_EXPORTER_OTLP_ENDPOINT=http://h"})
-	if got := vars.hide("k3y%20value, k3y value and plain to http://h"); got != "***, *** and *** to http://h" {
-		t.Error(got)
+	vars := variables([]string{"OTEL_EXPORTER_OTLP_HEADERS=api-key=k3y%20value,x=plain, alone", "OTEL_EXPORTER_OTLP_ENDPOINT=http://h",
+		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=https://me:p%40ss@traces/v1?token=t0ken", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=me:p4ss@address"})
+	for text, want := range map[string]string{
+		"k3y%20value, k3y value, plain and alone to http://h": "***, ***, *** and *** to http://h",
+		"to https://me:p%40ss@traces/v1?token=t0ken: refused": "to https://***@traces/v1?***: refused",
+		"p@ss for me, p4ss for another":                       "*** for me, *** for another",
+		"\x1b[2Jgone\nand on":                                 " [2Jgone and on",
+		strings.Repeat("ü", 1000):                             strings.Repeat("ü", longestNote) + "…",
+	} {
+		if got := vars.hide(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	for environ, want := range map[string]time.Duration{
+		"": closing, "OTEL_EXPORTER_OTLP_TIMEOUT=20000": 20 * time.Second, "OTEL_EXPORTER_OTLP_TIMEOUT=10": closing, "OTEL_EXPORTER_OTLP_TIMEOUT=soon": closing,
+		"OTEL_EXPORTER_OTLP_METRICS_TIMEOUT=5000 OTEL_EXPORTER_OTLP_TRACES_TIMEOUT=4000": 5 * time.Second, "OTEL_EXPORTER_OTLP_TIMEOUT=2000000000": longest,
+	} {
+		if got := variables(strings.Fields(environ)).patience(); got != want {
+			t.Errorf("%q: %v, want %v", environ, got, want)
+		}
+	}
+}
+
+// A command that moves nothing opens no exporter and says nothing of a setting
+// that is not understood.
+func TestNothingToTell(t *testing.T) {
+	t.Parallel()
+	for _, v := range []string{"OTEL_TRACES_EXPORTER=console", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1"} {
+		h, err := Start(Config{Command: "version", Environ: []string{v}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if notes := h.Close(0); notes != nil || h.send != nil {
+			t.Errorf("%s: %q, exporters open: %t", v, notes, h.send != nil)
+		}
 	}
 }
 
 func TestAddress(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[string]string{
-		"9464": "127.0.0.1:9464", ":9464": "127.0.0.1:9464", "0": "127.0.0.1:0", "localhost:9464": "localhost:9464", "0.0.0.0:9464": "0.0.0.0:9464", "[::1]:9464": "[::1]:9464",
-		"10.0.0.5": "", "10.0.0.5:": "", "::1": "", "99999": "", "http://x:1": "",
+		"9464": "127.0.0.1:9464", ":9464": "127.0.0.1:9464", "0": "127.0.0.1:0", "localhost:9464": "127.0.0.1:9464", "127.0.0.2:9464": "127.0.0.2:9464", "[::1]:9464": "[::1]:9464",
+		"0.0.0.0:9464": "", "[::]:9464": "", "10.0.0.5:9464": "", "some-host:9464": "", "10.0.0.5": "", "10.0.0.5:": "", "::1": "", "99999": "", "http://x:1": "",
 	} {
 		got, err := Address(given)
 		if got != want || (err == nil) != (want != "") || want == "" && pipeline.ExitCode(err) != pipeline.ExitUsage {
@@ -176,7 +212,7 @@ func TestPrometheus(t *testing.T) {
 			t.Errorf("%s: %v %v, want %v", name, f.GetType(), got, value)
 		}
 	}
-	if b := all["outgrow_bytes_read_total"].GetMetric()[0].GetCounter().GetValue(); b <= 0 {
+	if b := all["outgrow_read_bytes_total"].GetMetric()[0].GetCounter().GetValue(); b <= 0 {
 		t.Errorf("%v bytes", b)
 	}
 	d := all["outgrow_batch_duration_seconds"].GetMetric()[0].GetHistogram()
@@ -218,7 +254,7 @@ func sent(t *testing.T) (*Hub, kept) {
 func attributes(s tracetest.SpanStub) map[string]string {
 	out := map[string]string{}
 	for _, a := range s.Attributes {
-		out[string(a.Key)] = a.Value.Emit()
+		out[string(a.Key)] = a.Value.String()
 	}
 	return out
 }
@@ -330,7 +366,7 @@ func TestNobodyListens(t *testing.T) {
 	s.End(nil)
 	began := time.Now()
 	notes := h.Close(0)
-	if len(notes) != 1 || !strings.Contains(notes[0], "could not be sent") || strings.Contains(notes[0], "headerkey") {
+	if len(notes) != 1 || !strings.Contains(notes[0], "could not all be sent") || strings.Contains(notes[0], "headerkey") {
 		t.Errorf("%q", notes)
 	}
 	if took := time.Since(began); took > 10*closing {

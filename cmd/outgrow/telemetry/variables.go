@@ -3,7 +3,10 @@ package telemetry
 import (
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+	"unicode"
 )
 
 // settings are the OTEL_* variables of an environment.
@@ -63,20 +66,48 @@ func (s settings) protocol(signal string) (protocol, note string) {
 	return "", name + " is neither grpc nor http/protobuf: nothing is sent"
 }
 
-// hide takes the values of headers out of a text: they hold keys.
+// The last figures may take closing to be sent, or what the operator allows the
+// exporters, up to longest.
+const (
+	closing = 3 * time.Second
+	longest = time.Minute
+)
+
+// patience is how long the last figures may take to be sent.
+func (s settings) patience() time.Duration {
+	out := closing
+	for _, signal := range []string{"", "TRACES_", "METRICS_"} {
+		if ms, err := strconv.ParseUint(strings.TrimSpace(s["OTEL_EXPORTER_OTLP_"+signal+"TIMEOUT"]), 10, 31); err == nil {
+			out = max(out, time.Duration(ms)*time.Millisecond)
+		}
+	}
+	return min(out, longest)
+}
+
+// longestNote bounds what a collector's answer may add to the operator's screen.
+const longestNote = 400
+
+// hide makes the text of an exporter's error fit for the operator's screen: what
+// headers and addresses hold of keys is taken out, and so is what would move the
+// cursor, as some of it comes from the other side.
 func (s settings) hide(text string) string {
 	var secrets []string
 	for name, value := range s {
-		if !strings.HasSuffix(name, "HEADERS") {
-			continue
-		}
-		for _, pair := range strings.Split(value, ",") {
-			_, v, _ := strings.Cut(pair, "=")
-			v = strings.TrimSpace(v)
-			secrets = append(secrets, v)
-			if plain, err := url.PathUnescape(v); err == nil {
-				secrets = append(secrets, plain)
+		switch {
+		case strings.HasSuffix(name, "HEADERS"):
+			for _, pair := range strings.Split(value, ",") {
+				if _, v, ok := strings.Cut(pair, "="); ok {
+					pair = v
+				}
+				secrets = append(secrets, strings.TrimSpace(pair))
 			}
+		case strings.HasSuffix(name, "ENDPOINT"):
+			secrets = append(secrets, ofAddress(value)...)
+		}
+	}
+	for _, v := range slices.Clone(secrets) {
+		if plain, err := url.PathUnescape(v); err == nil {
+			secrets = append(secrets, plain)
 		}
 	}
 	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
@@ -85,5 +116,29 @@ func (s settings) hide(text string) string {
 			text = strings.ReplaceAll(text, v, "***")
 		}
 	}
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	if r := []rune(text); len(r) > longestNote {
+		text = string(r[:longestNote]) + "…"
+	}
 	return text
+}
+
+// ofAddress gives what an address may hold of secrets, as it is written: its
+// user and password, and its query.
+func ofAddress(address string) []string {
+	rest, query, _ := strings.Cut(address, "?")
+	if _, after, ok := strings.Cut(rest, "://"); ok {
+		rest = after
+	}
+	at := strings.LastIndexByte(rest, '@')
+	if at < 0 {
+		return []string{query}
+	}
+	_, password, _ := strings.Cut(rest[:at], ":")
+	return []string{query, rest[:at], password}
 }
