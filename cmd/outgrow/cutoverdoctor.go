@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"outgrow/mappings/doctor"
@@ -40,6 +41,7 @@ func (g *guide) doctor(ctx context.Context) error {
 	}
 	must, should := r.Count()
 	code := fitness(f, r)
+	keepDoctor(g.dir, func(w io.Writer) { g.doctorLines(w, f, r, code) })
 	if g.json {
 		g.doctorLines(g.out, f, r, code)
 	} else {

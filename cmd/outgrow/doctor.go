@@ -42,7 +42,9 @@ func (c *doctorCmd) Run(a *app) error {
 	}
 	r := a.cleanReport(doctor.Run(f))
 	code := fitness(f, r)
-	a.keepDoctor(c.To, func(w io.Writer) { a.doctorLines(w, f, r, code) })
+	if dir, err := stateDir(target{To: c.To}, ""); err == nil {
+		keepDoctor(dir, func(w io.Writer) { a.doctorLines(w, f, r, code) })
+	}
 	if a.json {
 		a.doctorLines(a.out, f, r, code)
 	} else {

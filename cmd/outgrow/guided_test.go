@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"outgrow/mappings/doctor"
 	"outgrow/mappings/fstype"
 	"outgrow/pipeline/pipetest"
 )
@@ -128,12 +130,14 @@ func TestGuidedBeginsWithDoctor(t *testing.T) {
 	l.fs = func(string) (fstype.Type, error) { return fstype.Type{Magic: fstype.Ext4}, nil }
 	l.set("DATABASE_POOL_SIZE", "0")
 	l.in(l.guided("--yes")...).exits(2, "must    D06", "there is no pool", "1 must be fixed", "--skip-doctor").nextStep()
+	l.saysOfDoctor(2, "D06")
 	l.set("DATABASE_POOL_SIZE", "1")
 	l.set("REDIS_URL", "redis://:s3cretpw@127.0.0.1:1/0")
 	r := l.in(l.guided("--yes", "--json")...).exits(3, `"id":"D12"`, `"unreachable":["REDIS_URL"]`, "--skip-doctor")
 	if strings.Contains(r.both(), "s3cretpw") {
 		t.Errorf("it shows a password: %s", r.both())
 	}
+	l.saysOfDoctor(3, "D12")
 	if n := ask[int](l, "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"); n != 0 {
 		t.Errorf("%d tables were made", n)
 	}
@@ -143,6 +147,30 @@ func TestGuidedBeginsWithDoctor(t *testing.T) {
 	l.in(l.guided("--yes", "--skip-doctor")...).exits(0, "verify: equal")
 	l.set("REDIS_URL", "")
 	l.in(l.guided("--yes", "--again")...).exits(0, "doctor  0 must be fixed", "took    doctor", "verify: equal")
+	l.saysOfDoctor(0, "")
+}
+
+// saysOfDoctor fails unless the report and its page say what doctor found last:
+// its exit code, and that id among what must be fixed ("" for nothing).
+func (l *lab) saysOfDoctor(exit int, id string) {
+	l.tb.Helper()
+	r, page := l.reported()
+	d := r.Doctor
+	if d == nil {
+		l.tb.Fatal("the report says nothing of doctor")
+	}
+	var must []string
+	for _, f := range d.Findings {
+		if f.Severity == doctor.Must {
+			must = append(must, f.ID)
+		}
+	}
+	if d.Exit != exit || (id == "") != (len(must) == 0) || id != "" && !slices.Contains(must, id) {
+		l.tb.Errorf("the report says of doctor: exit %d, must %v; want %d, %q", d.Exit, must, exit, id)
+	}
+	if !strings.Contains(page, "What outgrow doctor says") || strings.Contains(page, "must fix") != (id != "") {
+		l.tb.Errorf("the page does not show what doctor says (%q)", id)
+	}
 }
 
 // Without agreement to what the target cannot hold there is no stop.

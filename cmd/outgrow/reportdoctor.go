@@ -27,13 +27,9 @@ type doctorReport struct {
 	Unknown     []doctor.Unknown `json:"unknown,omitempty"`
 }
 
-// keepDoctor adds what doctor says to the report of a run that was begun. What
-// cannot be written there is only missing there.
-func (a *app) keepDoctor(to string, lines func(io.Writer)) {
-	dir, err := stateDir(target{To: to}, "")
-	if err != nil {
-		return
-	}
+// keepDoctor adds what doctor says to the report of a run that was begun in that
+// state folder. What cannot be written there is only missing there.
+func keepDoctor(dir string, lines func(io.Writer)) {
 	if _, err := os.Stat(filepath.Join(dir, reportJSON)); err != nil {
 		return
 	}
