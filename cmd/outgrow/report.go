@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"time"
 
 	"outgrow/cmd/outgrow/page"
@@ -146,6 +147,7 @@ func updateReport(dir string, change func(*report)) (string, error) {
 	r.Version, r.Made = buildVersion(), time.Now().UTC()
 	r.Doctor = readDoctor(dir)
 	r.Outcome = r.outcome(dir)
+	withoutNulls(reflect.ValueOf(&r))
 	body, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return path, fmt.Errorf("encoding the report: %w", err)
