@@ -15,6 +15,7 @@ import (
 	"outgrow/mappings/schema"
 	"outgrow/mappings/shadow"
 	"outgrow/pipeline"
+	rowsource "outgrow/source/postgres"
 	"outgrow/source/sqlite"
 )
 
@@ -85,7 +86,7 @@ func (c *envWriteCmd) Run(a *app) error {
 		return pipeline.Usage("choosing the image", errors.New("the new Open WebUI must be of the source's release, which is not known here"),
 			"say --from, or --image "+openWebUI+"RELEASE")
 	}
-	notes := append(src.notes, carryKey(&o, to, src.key, src.keyFrom)...)
+	notes := append(src.notes, src.key.carry(&o, src.from)...)
 	for _, w := range to.Warnings {
 		notes = append(notes, w.Error())
 	}
@@ -138,63 +139,35 @@ func (a *app) put(path, text string, force bool) error {
 	return keepFile(path, []byte(text), force)
 }
 
-// carryKey gives all instances the key that the stored secrets were made with.
-func carryKey(o *envform.Options, to env.Deployment, key env.Secret, from string) (notes []string) {
-	for _, name := range []string{"WEBUI_SECRET_KEY", "WEBUI_JWT_SECRET_KEY"} {
-		given := to.Vars[name]
-		if given == "" {
-			continue
-		}
-		if key != "" && key != given {
-			return []string{name + " is not the source's key (" + from + "): everybody is signed out, and stored tokens cannot be read"}
-		}
-		return nil
-	}
-	if key == "" {
-		key, from = to.SecretKey, to.SecretKeyFrom
-	}
-	if key == "" {
-		return []string{"WEBUI_SECRET_KEY is not set: each instance would make a key of its own. Give the old deployment's (outgrow capture tells where it is)"}
-	}
-	vars := map[string]env.Secret{}
-	for k, v := range o.Vars {
-		vars[k] = v
-	}
-	vars["WEBUI_SECRET_KEY"] = key
-	o.Vars = vars
-	if o.WithSecrets {
-		return []string{"WEBUI_SECRET_KEY is carried over from " + from}
-	}
-	return []string{"WEBUI_SECRET_KEY is known (" + from + ") and written by --with-secrets"}
-}
-
 // envSource is what the source adds to the target's variables.
 type envSource struct {
+	from       env.Deployment // zero without --from
 	image      string
-	key        env.Secret
-	keyFrom    string
+	key        keyFacts
 	configKeys []string
 	notes      []string
 }
 
 func (c *envWriteCmd) source(a *app, to env.Deployment) (s envSource, err error) {
 	if c.From == "" {
-		return envSource{notes: []string{"without --from it is not known which variables the database's config rows win over"}}, nil
+		// A key file beside the target's own env file is all that there may be.
+		s.key.try(to, env.Deployment{Vars: to.Vars}, nil)
+		return envSource{key: s.key, notes: []string{"without --from it is not known which variables the database's config rows win over"}}, nil
 	}
 	from, err := env.Load("from", c.From, c.FromMount, a.environ)
 	a.redact = func(text string) string { return to.Redact(from.Redact(text)) }
 	if err != nil {
 		return s, err
 	}
-	s.key, s.keyFrom = from.SecretKey, from.SecretKeyFrom
+	s.from = from
 	head := ""
 	if from.Database.Kind == env.SQLite {
 		if err := from.CheckMount(); err != nil {
 			return s, pipeline.Usage("reading the source", err, "")
 		}
-		head, s.configKeys, err = sqliteFacts(a, from.Database.Path)
+		head, err = s.sqlite(a, to)
 	} else {
-		head, s.configKeys, err = postgresFacts(a.ctx, from.Database)
+		head, err = s.postgres(a.ctx, to)
 	}
 	if err != nil {
 		return s, err
@@ -208,32 +181,51 @@ func (c *envWriteCmd) source(a *app, to env.Deployment) (s envSource, err error)
 	return s, nil
 }
 
-func sqliteFacts(a *app, path string) (head string, keys []string, err error) {
-	db, err := sqlite.Open(a.ctx, sqlite.Config{Path: path, FileSystem: a.fs})
+// sqlite reads the facts of a webui.db, and its revision.
+func (s *envSource) sqlite(a *app, to env.Deployment) (head string, err error) {
+	db, err := sqlite.Open(a.ctx, sqlite.Config{Path: s.from.Database.Path, FileSystem: a.fs})
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
-	defer db.Close()
-	if head, err = db.Head(a.ctx); err == nil {
-		keys, err = db.ConfigKeys(a.ctx)
+	defer db.Close() //nolint:errcheck // only read
+	if head, err = db.Head(a.ctx); err != nil {
+		return "", err
 	}
-	return head, keys, err
+	if s.configKeys, err = db.ConfigKeys(a.ctx); err == nil {
+		s.key, err = tryKeys(a.ctx, s.from, to, db)
+	}
+	return head, err
 }
 
-// postgresFacts are those of a deployment that is on PostgreSQL already.
-func postgresFacts(ctx context.Context, d env.Database) (head string, keys []string, err error) {
+// postgres reads those of a deployment that is on PostgreSQL already.
+func (s *envSource) postgres(ctx context.Context, to env.Deployment) (head string, err error) {
+	d := s.from.Database
+	db, err := rowsource.Open(ctx, rowsource.Config{URL: d.URL, Schema: d.Schema, MaxConns: 1})
+	if err != nil {
+		return "", err
+	}
+	defer db.Close() //nolint:errcheck // only read
+	if head, err = db.Head(ctx); err != nil {
+		return "", err
+	}
+	if s.key, err = tryKeys(ctx, s.from, to, db); err != nil {
+		return "", err
+	}
+	s.configKeys, err = configKeys(ctx, d)
+	return head, err
+}
+
+// configKeys lists the config rows of a PostgreSQL database, whatever columns
+// that table has.
+func configKeys(ctx context.Context, d env.Database) ([]string, error) {
 	pool, err := pg.Open(ctx, d.URL, pg.Options{Schema: d.Schema, MaxConns: 1})
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	defer pool.Close()
-	if err := pool.QueryRow(ctx, `SELECT version_num FROM alembic_version`).Scan(&head); err != nil {
-		return "", nil, fmt.Errorf("reading alembic_version: %w", err)
-	}
 	rows, err := pool.Query(ctx, `SELECT to_jsonb(c)->>'key' FROM config AS c WHERE to_jsonb(c)->>'key' IS NOT NULL`)
 	if err != nil {
-		return head, nil, fmt.Errorf("reading config: %w", err)
+		return nil, fmt.Errorf("reading config: %w", err)
 	}
-	keys, err = pgx.CollectRows(rows, pgx.RowTo[string])
-	return head, keys, err
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }

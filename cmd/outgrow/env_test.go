@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"outgrow/mappings/secrets"
 	"outgrow/mappings/shadow"
 )
 
@@ -69,6 +70,39 @@ func TestEnvKnowsTheSource(t *testing.T) {
 	}
 	if _, _, notes := envOn(t, scaledLines, "--from", oldSide(t, "")); !strings.Contains(notes, "WEBUI_SECRET_KEY is not set") {
 		t.Errorf("no key: %s", notes)
+	}
+}
+
+// The key file is read as what is stored tells: `open-webui serve` keeps the line
+// break at its end. The source's other keys come along.
+func TestEnvTriesTheKey(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		stored, key string // a file of tokens, and which reading of the key it is
+		vars, says  string
+	}{
+		{"tokens.json", "WEBUI_SECRET_KEY=plain-secret\n", "", "carried over from"},
+		{"tokens-break.json", "WEBUI_SECRET_KEY='plain-secret\n'\n", "", "with the line break at its end"},
+		{"", "WEBUI_SECRET_KEY=plain-secret\n", "", "nothing that is stored tells whether it belongs to the key"},
+		{"tokens.json", "WEBUI_SECRET_KEY=another\n", "WEBUI_SECRET_KEY=another\n", "1 of 1 OAuth session would be lost"},
+		{"tokens-break.json", "WEBUI_SECRET_KEY='plain-secret\n'\n", "WEBUI_SECRET_KEY='plain-secret\n'\n", ""},
+	} {
+		data := oldSide(t, "plain-secret", "auth.jwt_expiry")
+		onSQLite(t, filepath.Join(data, "webui.db"), "CREATE TABLE oauth_session (id TEXT PRIMARY KEY, token TEXT)")
+		if c.stored != "" {
+			onSQLite(t, filepath.Join(data, "webui.db"), "INSERT INTO oauth_session VALUES ('a', '"+tokens(t, c.stored)[secrets.Session]+"')")
+		}
+		old := filepath.Join(t.TempDir(), "old.env")
+		if err := os.WriteFile(old, []byte("DATA_DIR="+data+"\nMFA_ENCRYPTION_KEY=own-mfa-key\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, out, notes := envOn(t, scaledLines+c.vars, "--from", old, "--from-mount", data, "--with-secrets")
+		if code != 0 || !strings.Contains(out, c.key) || !strings.Contains(out, "MFA_ENCRYPTION_KEY=own-mfa-key\n") || !strings.Contains(notes, c.says) {
+			t.Errorf("%s %q: exit %d: %s%s", c.stored, c.vars, code, out, notes)
+		}
+		if said := strings.Contains(notes, "is not the source's key"); said != (c.vars == "WEBUI_SECRET_KEY=another\n") || strings.Contains(notes, "plain-secret") {
+			t.Errorf("%s %q: %s", c.stored, c.vars, notes)
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ func (o *opener) facts() error {
 	if err != nil || f.source == nil {
 		return err
 	}
-	f.key, err = o.keyFacts(f.source)
+	f.key, err = tryKeys(o.ctx, o.from, o.to, f.source)
 	return err
 }
 

@@ -41,35 +41,44 @@ type encrypted interface {
 	SecondFactor(ctx context.Context) (bool, error)
 }
 
-// keyFacts tries both sides' keys on what is stored.
-func (o *opener) keyFacts(db encrypted) (k keyFacts, err error) {
+// tryKeys tries both sides' keys on what is stored in the source's database.
+func tryKeys(ctx context.Context, from, to env.Deployment, db encrypted) (k keyFacts, err error) {
 	var tokens []secrets.Token
-	for token, err := range db.Tokens(o.ctx) {
+	for token, err := range db.Tokens(ctx) {
 		if err != nil {
 			return k, err
 		}
 		tokens = append(tokens, token)
 	}
-	if k.mfa, err = db.SecondFactor(o.ctx); err != nil {
+	if k.mfa, err = db.SecondFactor(ctx); err != nil {
 		return k, err
 	}
-	if strings.EqualFold(o.to.Vars["ENABLE_PERSISTENT_CONFIG"].Reveal(), "false") {
+	if strings.EqualFold(to.Vars["ENABLE_PERSISTENT_CONFIG"].Reveal(), "false") {
 		k.mfa = false // the target does not read it
 	}
-	found := secrets.Find(o.from)
-	k.source, k.bySource, k.known = secrets.Best(found, o.from.Vars, tokens)
+	k.try(from, to, tokens)
+	return k, nil
+}
+
+// try finds the keys of both sides, the source's by what it opens.
+func (k *keyFacts) try(from, to env.Deployment, tokens []secrets.Token) {
+	found := secrets.Find(from)
+	k.source, k.bySource, k.known = secrets.Best(found, from.Vars, tokens)
 	if _, opens := k.bySource.Total(); len(found) > 1 && opens == 0 {
 		k.doubt = found[0].From == found[1].From
 	}
-	vars := maps.Clone(o.to.Vars)
+	vars := maps.Clone(to.Vars)
+	if vars == nil {
+		vars = map[string]env.Secret{}
+	}
 	for _, name := range secrets.StandIns() {
-		if v, given := o.from.Vars[name]; given {
+		if v, given := from.Vars[name]; given {
 			if _, given := vars[name]; !given {
 				vars[name], k.missing = v, append(k.missing, name)
 			}
 		}
 	}
-	k.target, k.named = secrets.Given(o.to.Vars)
+	k.target, k.named = secrets.Given(to.Vars)
 	secret := k.target.Secret
 	switch {
 	case !k.named:
@@ -78,7 +87,6 @@ func (o *opener) keyFacts(db encrypted) (k keyFacts, err error) {
 		k.source = k.target // one of the two readings, and nothing speaks against it
 	}
 	k.byTarget = secrets.NewKeys(secret, vars).Try(tokens)
-	return k, nil
 }
 
 // lost counts, by kind, what the source's key opens and the target's does not;
@@ -161,9 +169,13 @@ func (s *session) keyFindings() []pipeline.Finding {
 			Fix: "give the target the same"})
 	}
 	if k.doubt {
-		out = append(out, pipeline.Finding{Severity: pipeline.Note, Reason: keyReason, Text: fmt.Sprintf("%s ends in a line break, and nothing that is stored tells whether it belongs to the key: `open-webui serve` keeps it, the start script of the container does not", k.source.From)})
+		out = append(out, pipeline.Finding{Severity: pipeline.Note, Reason: keyReason, Text: k.doubtText()})
 	}
 	return out
+}
+
+func (k keyFacts) doubtText() string {
+	return k.source.From + " ends in a line break, and nothing that is stored tells whether it belongs to the key: `open-webui serve` keeps it, the start script of the container does not"
 }
 
 func signIn(other bool) string {
