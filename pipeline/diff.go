@@ -173,11 +173,19 @@ func (d *differ[T]) batch(ctx context.Context, b Batch[T]) error {
 		if err != nil {
 			return err
 		}
+		another, accepted := false, false
+		if len(open) > 0 {
+			if another, accepted, err = d.another(ctx, u, r.Key()); err != nil {
+				return err
+			}
+		}
 		switch {
 		case len(fields) == 0:
 			add.Equal++
-		case len(open) == 0:
+		case len(open) == 0, accepted:
 			add.Excused++
+		case another:
+			note(&add.Quarantined, Difference{u.ID(), r.Key(), Quarantined, "", "in the quarantine, not accepted: the target has another record of this key"})
 		default:
 			add.Differs++
 			for _, f := range open {
@@ -257,11 +265,26 @@ func (d *differ[T]) refused(ctx context.Context, u Unit, key string) (listed, ac
 		return false, false, nil
 	}
 	lines, err := d.Journal.Refused(ctx, u.ID(), key)
-	accepted = len(lines) > 0
-	for _, l := range lines {
-		accepted = accepted && d.accepted[l.Reason]
+	return len(lines) > 0, d.agreed(lines), err
+}
+
+// agreed reports whether all reasons of a refused record are accepted.
+func (d *differ[T]) agreed(lines []Refusal) bool {
+	return len(lines) > 0 && !slices.ContainsFunc(lines, func(l Refusal) bool { return !d.accepted[l.Reason] })
+}
+
+// another reports whether the record was refused as the target has another one of
+// its key, which is then no concern of the comparison, and whether that is
+// accepted.
+func (d *differ[T]) another(ctx context.Context, u Unit, key string) (another, accepted bool, err error) {
+	if d.Journal == nil {
+		return false, false, nil
 	}
-	return len(lines) > 0, accepted, err
+	lines, err := d.Journal.Refused(ctx, u.ID(), key)
+	if !slices.ContainsFunc(lines, func(l Refusal) bool { return l.Reason == Duplicate }) {
+		return false, false, err
+	}
+	return true, d.agreed(lines), err
 }
 
 // unexplained leaves out the fields whose value on the target is what the
