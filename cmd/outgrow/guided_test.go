@@ -203,12 +203,13 @@ func TestKillCutover(t *testing.T) {
 	}
 	program(t)
 	at, killed, phases := newMoments(t, n, 9*time.Second, 6), 0, map[string]int{}
-	for i := 0; at.more(i, killed >= max(1, n/2)); i++ {
+	i := 0
+	for ; at.more(i, killed >= n) && !t.Failed(); i++ {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			l := newLab(t, "")
 			stop, started := l.runApp(), filepath.Join(l.dir, "started")
 			args := l.guided("--yes", "--stop-cmd", stop, "--start-cmd", "touch '"+started+"'")
-			if r := at.stop(l, l.command(args...), syscall.SIGKILL, i); r.code == -1 {
+			if r := at.stop(l, l.command(args...), syscall.SIGKILL, killed); r.code == -1 {
 				killed++
 			}
 			c, err := readCutover(filepath.Join(l.dir, "scaled.outgrow"), cutoverFile)
@@ -226,8 +227,6 @@ func TestKillCutover(t *testing.T) {
 			l.equal()
 		})
 	}
-	t.Logf("%d of %d were killed, in %v", killed, n, phases)
-	if killed < n/2 {
-		t.Errorf("%d of %d cutovers were killed", killed, n)
-	}
+	t.Logf("killed or ended in %v", phases)
+	at.all(t, killed, i)
 }

@@ -49,6 +49,42 @@ func (m *moments) stop(l *lab, cmd *exec.Cmd, signal syscall.Signal, i int) resu
 // whole one.
 func (m *moments) ended(ran time.Duration) { m.length = max(m.length/2, min(m.length, ran)) }
 
+// all says how many stops of a series hit, and fails unless as many did as it has
+// rounds.
+func (m *moments) all(tb testing.TB, hit, rounds int) {
+	tb.Helper()
+	if tb.Logf("%d of %d rounds hit; a run takes %v by now", hit, rounds, m.length.Round(time.Millisecond)); hit < m.n {
+		tb.Errorf("only %d of %d rounds hit, %d were wanted", hit, rounds, m.n)
+	}
+}
+
+// A series whose run takes a part of what was measured, or many times as much,
+// comes to all its hits, and one that can hit nothing ends.
+func TestMoments(t *testing.T) {
+	t.Parallel()
+	for _, measured := range []time.Duration{100 * time.Millisecond, 3 * time.Second, 20 * time.Second} {
+		const takes = time.Second
+		at, hit, i := newMoments(t, 30, measured, 8), 0, 0
+		for ; at.more(i, hit >= at.n); i++ {
+			if at.share(hit)*float64(at.length) < float64(takes) {
+				hit++
+			} else {
+				at.ended(takes)
+			}
+		}
+		if at.all(t, hit, i); at.length < min(measured, takes) {
+			t.Errorf("measured %v: a run is taken for %v", measured, at.length)
+		}
+	}
+	at, i := newMoments(t, 3, time.Second, 8), 0
+	for ; at.more(i, false); i++ {
+		at.ended(0)
+	}
+	if i != 15 || at.length <= 0 {
+		t.Errorf("it ended after %d rounds, with %v", i, at.length)
+	}
+}
+
 // running is a command that is under way.
 type running struct {
 	l        *lab
