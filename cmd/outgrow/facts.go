@@ -31,6 +31,9 @@ func (o *opener) facts() error {
 	if err != nil || f.source == nil {
 		return err
 	}
+	if o.storeOpen && !f.live {
+		f.lives("vector_db is open in another process")
+	}
 	f.key, err = tryKeys(o.ctx, o.from, o.to, f.source)
 	return err
 }
@@ -99,11 +102,7 @@ func (s *session) rowFindings() []pipeline.Finding {
 		out = append(out, pipeline.Finding{Severity: pipeline.Note, Reason: "unfinished", Count: in.Unfinished, Text: plural(in.Unfinished, "chat message") + " not done"})
 	}
 	if s.src.live {
-		f := pipeline.Finding{Severity: pipeline.Warn, Reason: "live", Text: "Open WebUI is running on the source: what it writes from now on is not copied", Fix: "stop it for the final run"}
-		if n := int64(s.src.sessions); n > 0 {
-			f.Text, f.Count = plural(n, "session")+" of other programs on the source database: what they write from now on is not copied", n
-		}
-		out = append(out, f)
+		out = append(out, s.src.liveFinding())
 	}
 	for _, note := range in.Notes {
 		out = append(out, pipeline.Finding{Severity: pipeline.Note, Reason: "inspection", Text: note})

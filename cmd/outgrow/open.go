@@ -110,14 +110,17 @@ type opener struct {
 	flags laneFlags
 	opt   openOptions
 	log   *slog.Logger
-	// srcStore describes the source's vector store.
-	srcStore string
+	// srcStore describes the source's vector store; storeOpen: another process has
+	// it open for writing.
+	srcStore  string
+	storeOpen bool
 }
 
 func (o *opener) open() error {
 	if err := o.targetDatabase(); err != nil {
 		return err
 	}
+	o.storeOpen = o.storeInUse()
 	var err error
 	if o.db, err = o.openRelational(); err != nil {
 		return err

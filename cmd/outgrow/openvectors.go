@@ -26,7 +26,7 @@ func (o *opener) openVectors() error {
 	side := storeSide{v: o.from.Vector, log: o.log, workers: l.workers, dim: o.flags.Dim, private: o.private(), fs: o.app.fs, ids: o.ids(), limits: o.vectorLimits(to)}
 	side.stopped, side.snapshot = o.stopped, from.snapshots
 	if rows := o.db.sqlite; rows != nil {
-		side.stopped = rows.Mode() != sqlite.Live
+		side.stopped = rows.Mode() != sqlite.Live && !o.storeOpen
 		id, err := rows.Identity(o.ctx)
 		if err != nil {
 			return err

@@ -79,9 +79,18 @@ func (p *planning) run(ctx context.Context) (err error) {
 		return pipeline.Environment("writing the list of problems", err, "name a writable folder with --state")
 	}
 	defer func() { _ = p.problems.Close() }()
+	before, err := p.folderLook()
+	if err != nil {
+		return err
+	}
 	if err := p.survey(ctx); err != nil {
 		return err
 	}
+	written, err := p.writtenSince(before)
+	if err != nil {
+		return err
+	}
+	findings = append(findings, written...)
 	if err := p.problems.Sync(); err != nil {
 		return pipeline.Environment("writing the list of problems", err, "free disk space in the state folder")
 	}

@@ -52,16 +52,25 @@ func lookAt(a *app, from env.Deployment, stopped bool) (s sight, err error) {
 		}
 		s.Database, s.InUse, s.seen.wrote = db.State, db.InUse && !stopped, db.Wrote
 	}
-	if from.Vector.Kind == env.Chroma && from.Vector.Path != "" {
+	return s, s.folders(from, true, true)
+}
+
+// folders looks at the folders of an embedded vector store and of uploads, by
+// their entries alone: this process may have them open.
+func (s *sight) folders(from env.Deployment, vectors, uploads bool) (err error) {
+	if vectors && embeddedStore(from.Vector) {
 		if s.Vectors, s.seen.vectors, err = folderSight(from.Vector.Path); err != nil {
-			return s, err
+			return err
 		}
 	}
-	if from.Files.Provider == env.Local && from.Mount != "" {
+	if uploads && from.Files.Provider == env.Local && from.Mount != "" {
 		s.Uploads, s.seen.upload, err = folderSight(filepath.Join(from.Mount, files.Uploads))
 	}
-	return s, err
+	return err
 }
+
+// embeddedStore reports whether the vectors are in a folder.
+func embeddedStore(v env.Vector) bool { return v.Kind == env.Chroma && v.Path != "" }
 
 // folderSight digests names, sizes and times of all files below a folder, in the
 // order of their names; "none" where there is no folder.

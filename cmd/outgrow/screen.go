@@ -19,6 +19,7 @@ type sourceFacts struct {
 	live        bool      // somebody seems to write to it
 	sessions    int       // of other programs on its server
 	mode        string    // how it is read
+	writes      string    // what tells that it is in use, where its database does not
 	wrote       time.Time // when it was last written to, as far as it tells
 	held        string    // what holds the rows, and how much
 	collections int

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"outgrow/source/chroma"
 	"outgrow/testdata/servers"
 )
 
@@ -61,6 +62,52 @@ func TestUploadsLeftBehind(t *testing.T) {
 		}
 	})
 	l.plan().exits(2, "the uploads look left behind", "--from-mount")
+}
+
+// A source whose database is at rest is in use all the same while somebody has its
+// vector store open, or writes to its folders.
+func TestLiveStore(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	plan := func() result { return l.wait(l.command(l.pair("plan")...)).exits(0) } // another process: its own descriptors are not looked at
+	plan().says("stopped: last write").lacks("is not copied")
+	store := filepath.Join(l.from, "vector_db")
+	app, err := sql.Open("sqlite", "file:"+filepath.Join(store, chroma.FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = app.Close() }()
+	var n int
+	if err := app.QueryRow("SELECT count(*) FROM collections").Scan(&n); err != nil || n == 0 {
+		t.Fatalf("%d collections, %v", n, err)
+	}
+	plan().says("live: last write", "vector_db is open in another process")
+	plan2 := l.wait(l.command(l.pair("plan", "--stopped")...)).exits(0)
+	plan2.says("stopped: last write").lacks("is not copied")
+	if err := app.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stop, ended := make(chan struct{}), make(chan error)
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				ended <- nil
+				return
+			case <-time.After(time.Millisecond):
+			}
+			if err := os.WriteFile(filepath.Join(store, "written"), fmt.Append(nil, n), 0o600); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	r := plan()
+	close(stop)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	r.says("live: last write", "vector_db is written to (written, ")
 }
 
 // While Open WebUI runs, the source is read all the same, and what it writes

@@ -93,11 +93,11 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 		return nil, pipeline.Usage("opening the Chroma store", fmt.Errorf("the folder for the private copy, %s, lies in the store", cfg.Private),
 			"name a folder elsewhere: the store is never written to")
 	}
-	switch _, err := os.Stat(filepath.Join(cfg.Dir, fileSQLite)); {
+	switch _, err := os.Stat(filepath.Join(cfg.Dir, FileName)); {
 	case errors.Is(err, fs.ErrNotExist) && cfg.AllowMissing:
 		return &Source{cfg: cfg}, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, pipeline.Usage("opening the Chroma store", fmt.Errorf("%s: %w", filepath.Join(cfg.Dir, fileSQLite), fs.ErrNotExist),
+		return nil, pipeline.Usage("opening the Chroma store", fmt.Errorf("%s: %w", filepath.Join(cfg.Dir, FileName), fs.ErrNotExist),
 			"name the DATA_DIR that Open WebUI really uses, or say that there are no vectors to move")
 	case err != nil:
 		return nil, pipeline.Environment("opening the Chroma store", err, "make the folder readable for this user")

@@ -19,8 +19,10 @@ import (
 	"outgrow/pipeline"
 )
 
+// FileName is the database of an embedded store, in its folder.
+const FileName = "chroma.sqlite3"
+
 const (
-	fileSQLite = "chroma.sqlite3"
 	// copyAttempts and copyWait bound how long a store that is being written
 	// is waited for.
 	copyAttempts = 8
@@ -83,7 +85,7 @@ type dbState [len(suffixes)]dbFile
 
 func stateOfDB(dir string) (s dbState, err error) {
 	for i, suffix := range suffixes {
-		if s[i], err = stateOfDBFile(filepath.Join(dir, fileSQLite+suffix)); err != nil {
+		if s[i], err = stateOfDBFile(filepath.Join(dir, FileName+suffix)); err != nil {
 			return s, err
 		}
 	}
@@ -140,7 +142,7 @@ func copyDB(ctx context.Context, from, to string) (dbState, error) {
 // when the copy takes longer than lockLongest.
 func copyLocked(ctx context.Context, from, to string) (state dbState, err error) {
 	// The file is closed last: with it the process gives up its locks on it.
-	in, err := os.Open(filepath.Join(from, fileSQLite))
+	in, err := os.Open(filepath.Join(from, FileName))
 	if err != nil {
 		return state, err
 	}
@@ -168,7 +170,7 @@ func copyLocked(ctx context.Context, from, to string) (state dbState, err error)
 	if err != nil {
 		return state, err
 	}
-	if err := copyOpen(limited, in, filepath.Join(to, fileSQLite)); err != nil {
+	if err := copyOpen(limited, in, filepath.Join(to, FileName)); err != nil {
 		return state, err
 	}
 	// Whoever else closed the file in this process took the lock away.
@@ -183,7 +185,7 @@ func copyLocked(ctx context.Context, from, to string) (state dbState, err error)
 // clearCopy removes what an attempt left.
 func clearCopy(to string) error {
 	for _, suffix := range suffixes {
-		if err := os.Remove(filepath.Join(to, fileSQLite+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(filepath.Join(to, FileName+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -200,7 +202,7 @@ func copyOnce(ctx context.Context, from, to string, state dbState) error {
 	}
 	if free, ok := freeSpace(to); ok && free < need {
 		return pipeline.Environment("copying the Chroma database",
-			fmt.Errorf("%s has %d MB free, a private copy of %s needs %d MB", to, free>>20, fileSQLite, need>>20+1),
+			fmt.Errorf("%s has %d MB free, a private copy of %s needs %d MB", to, free>>20, FileName, need>>20+1),
 			"free space there or name another folder for temporary files (TMPDIR)")
 	}
 	// The journal last: while it exists nothing of the main file is lost.
@@ -208,7 +210,7 @@ func copyOnce(ctx context.Context, from, to string, state dbState) error {
 		if state[i].size < 0 {
 			continue
 		}
-		if err := copyFile(ctx, filepath.Join(from, fileSQLite+suffix), filepath.Join(to, fileSQLite+suffix)); err != nil {
+		if err := copyFile(ctx, filepath.Join(from, FileName+suffix), filepath.Join(to, FileName+suffix)); err != nil {
 			return err
 		}
 	}
@@ -273,7 +275,7 @@ func openImmutable(dir string) (*sql.DB, error) {
 }
 
 func dsn(dir, query string) string {
-	path := filepath.ToSlash(filepath.Join(dir, fileSQLite))
+	path := filepath.ToSlash(filepath.Join(dir, FileName))
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
 	}

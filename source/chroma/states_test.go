@@ -256,7 +256,7 @@ func TestOpenErrors(t *testing.T) {
 	if units, err := s.Units(t.Context()); err != nil || len(units) != 0 {
 		t.Errorf("an empty store has %v, %v", units, err)
 	}
-	if err := os.WriteFile(filepath.Join(empty, fileSQLite), []byte("not a database, but long enough to be looked at"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(empty, FileName), []byte("not a database, but long enough to be looked at"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(t.Context(), Config{Dir: empty, Private: t.TempDir()}); pipeline.ExitCode(err) != pipeline.ExitUsage {
@@ -352,7 +352,7 @@ func TestMovedOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chtimes(filepath.Join(store, fileSQLite), later, later); err != nil {
+	if err := os.Chtimes(filepath.Join(store, FileName), later, later); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Close(); err == nil {
@@ -363,7 +363,7 @@ func TestMovedOn(t *testing.T) {
 // TestSameTick has the database written to without a new size or time, as within one tick of the file system's clock.
 func TestSameTick(t *testing.T) {
 	store := filepath.Join(unpack(t, "1.5.9-types"), "vector_db")
-	path := filepath.Join(store, fileSQLite)
+	path := filepath.Join(store, FileName)
 	before, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
