@@ -154,7 +154,8 @@ type Hit struct {
 type Searcher interface {
 	// Search gives at most k hits a query, the nearest first. With exact the
 	// store looks at every vector instead of its index; it returns
-	// errors.ErrUnsupported where it cannot.
+	// errors.ErrUnsupported where it cannot, and without exact where it has no
+	// index yet.
 	Search(ctx context.Context, unit Unit, queries [][]float32, k int, exact bool) ([][]Hit, error)
 }
 

@@ -35,7 +35,7 @@ type UnitParity struct {
 	Searches int    `json:"searches"`
 	K        int    `json:"k"`
 	// Recall is the part of the exact hits that the store found as Open WebUI
-	// asks it, through its index if it has one.
+	// asks it, through its index; where it has none yet, by its exact search.
 	Recall float64 `json:"recall"`
 	// Exact is the same for the store's exact search, which must be 1; nil
 	// where the store has none.
@@ -157,7 +157,10 @@ func (p *Parity) unit(ctx context.Context, u Unit, s *sample) (UnitParity, error
 	}
 	for _, exact := range []bool{true, false} {
 		t, err := p.try(ctx, u, queries, truth, exact)
-		if errors.Is(err, errors.ErrUnsupported) && exact {
+		if errors.Is(err, errors.ErrUnsupported) && (exact || r.Exact != nil) {
+			if !exact { // there is no index that could find less
+				r.Recall = *r.Exact
+			}
 			continue
 		}
 		if err != nil {

@@ -22,6 +22,7 @@ var unit = pipeline.Unit{Lane: pipeline.Vectors, Name: "file-1"}
 type store struct {
 	*pipetest.Memory[*pipeline.Vector]
 	noExact bool
+	noIndex bool
 	index   func(query int, ids []pipeline.Hit) []pipeline.Hit // what the index makes of the exact hits
 	always  func([]pipeline.Hit) []pipeline.Hit                // what any search makes of them
 	zeroNaN bool                                               // vectors of length zero have no score and come last
@@ -30,7 +31,7 @@ type store struct {
 }
 
 func (s *store) Search(ctx context.Context, u pipeline.Unit, queries [][]float32, k int, exact bool) ([][]pipeline.Hit, error) {
-	if exact && s.noExact {
+	if exact && s.noExact || !exact && s.noIndex {
 		return nil, errors.ErrUnsupported
 	}
 	if s.fail > 0 {
@@ -127,6 +128,45 @@ func TestParityOfTheSameRecords(t *testing.T) {
 		if r.Searches != 2*min(n, 8) || r.Recall != 1 || r.Exact == nil || *r.Exact != 1 || r.Fault != "" || r.ScoreDifference > 1e-6 || r.Low(1) {
 			t.Errorf("%d records: %+v", n, r)
 		}
+	}
+}
+
+// A store that has no index yet is searched exactly, and that is what it finds.
+func TestParityWithoutIndex(t *testing.T) {
+	t.Parallel()
+	records := corpus(400, 24)
+	r := parity(t, records, &store{Memory: memory(records, pipeline.Limits{}), noIndex: true}, pipeline.ParityConfig{})
+	if r.Searches != 16 || r.Recall != 1 || r.Exact == nil || *r.Exact != 1 || r.Fault != "" || r.Low(1) {
+		t.Errorf("the same records: %+v", r)
+	}
+	others := corpus(400, 24)
+	for i := range others[:200] {
+		others[i].Embedding, others[i+200].Embedding = others[i+200].Embedding, others[i].Embedding
+	}
+	r = parity(t, records, &store{Memory: memory(others, pipeline.Limits{}), noIndex: true}, pipeline.ParityConfig{})
+	if r.Fault == "" || !r.Low(0) {
+		t.Errorf("vectors that were swapped: %+v", r)
+	}
+	p := pipeline.NewParity(pipeline.ParityConfig{Source: memory(records, pipeline.Limits{}), Target: &store{Memory: memory(records, pipeline.Limits{}), noIndex: true, noExact: true}})
+	p.Observe(unit, records)
+	if err := p.Search(t.Context(), unit); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("a store that cannot search at all: %v", err)
+	}
+}
+
+// Hits come of what was seen one after the other, each record once.
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	n := pipeline.NewNearest([][]float32{{1, 0}, {0, 2}, {0, 0}}, 2)
+	for _, v := range []struct {
+		id     string
+		vector []float32
+	}{{"right", []float32{3, 0}}, {"up", []float32{0, 1}}, {"right", []float32{3, 0}}, {"left", []float32{-1, 0}}, {"none", []float32{0, 0}}, {"nan", []float32{float32(math.NaN()), 1}}, {"padded", []float32{0, 5, 0, 0}}} {
+		n.Add(v.id, v.vector)
+	}
+	want := [][]pipeline.Hit{{{ID: "right", Score: 1}, {ID: "up", Score: 0.5}}, {{ID: "padded", Score: 1}, {ID: "up", Score: 1}}, nil}
+	if got := n.Hits(); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 

@@ -104,13 +104,32 @@ func (p *Parity) queries(ctx context.Context, u Unit, s *sample) ([]query, error
 // newQuery rounds to what is sent; the exact hits are those of the rounded
 // vector.
 func newQuery(key string, perturbed bool, wide []float64) query {
-	q := query{key: key, perturbed: perturbed, vector: make([]float32, len(wide)), wide: make([]float64, len(wide))}
+	vector := make([]float32, len(wide))
 	for i, f := range wide {
-		q.vector[i] = float32(f)
-		q.wide[i] = float64(q.vector[i])
+		vector[i] = float32(f)
 	}
-	q.length = length(q.vector)
+	q := queryOf(vector)
+	q.key, q.perturbed = key, perturbed
 	return q
+}
+
+func queryOf(vector []float32) query {
+	return query{vector: vector, wide: widen(nil, vector), length: length(vector)}
+}
+
+// score is that of a vector of length n by cosine, as Open WebUI gives it to the
+// application; it is no number where one of both has no length.
+func (q *query) score(wide []float64, n float64) float64 {
+	return (1 + dot(q.wide, wide)/(n*q.length)) / 2
+}
+
+// widen gives a vector in double precision; buf is for reuse.
+func widen(buf []float64, v []float32) []float64 {
+	buf = buf[:0]
+	for _, f := range v {
+		buf = append(buf, float64(f))
+	}
+	return buf
 }
 
 func length(v []float32) float64 {
@@ -183,13 +202,10 @@ func (p *Parity) exact(ctx context.Context, u Unit, queries []query) (*truth, er
 		Handle: func(ctx context.Context, b Batch[*Vector]) error {
 			scores, wide := make([]float64, len(queries)), []float64(nil)
 			for _, v := range b.Records {
-				wide = wide[:0]
-				for _, f := range v.Embedding {
-					wide = append(wide, float64(f))
-				}
+				wide = widen(wide, v.Embedding)
 				n := math.Sqrt(dot(wide, wide))
 				for i := range queries {
-					scores[i] = (1 + dot(queries[i].wide, wide)/(n*queries[i].length)) / 2
+					scores[i] = queries[i].score(wide, n)
 				}
 				if err := p.rank(ctx, u, t, &mu, v.ID, n, scores); err != nil {
 					return err

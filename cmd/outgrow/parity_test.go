@@ -56,7 +56,8 @@ func TestIndexText(t *testing.T) {
 		"MILVUS_DISKANN_MAX_DEGREE=5":                          {Kind: env.Milvus, Milvus: env.MilvusConfig{IndexType: "DISKANN", DiskANNDegree: 5}},
 		"Milvus FLAT (MILVUS_INDEX_TYPE)":                      {Kind: env.Milvus, Milvus: env.MilvusConfig{IndexType: "FLAT"}},
 		"index of docs (PINECONE_INDEX_NAME)":                  {Kind: env.Pinecone, Pinecone: env.PineconeConfig{Index: "docs"}},
-		"Chroma hnsw":                                          {Kind: env.Chroma},
+		"Chroma hnsw":                                          {Kind: env.Chroma, Chroma: env.ChromaConfig{Host: "chroma.internal"}},
+		"no index before a collection is used":                 {Kind: env.Chroma},
 	} {
 		if got := indexText(v); !strings.Contains(got, want) {
 			t.Errorf("%q does not say %q", got, want)

@@ -71,6 +71,7 @@ var (
 	_ pipeline.KeyLister                = (*Source)(nil)
 	_ pipeline.Identifier               = (*Source)(nil)
 	_ pipeline.Checker                  = (*Source)(nil)
+	_ pipeline.Searcher                 = (*Source)(nil)
 )
 
 // Open copies the store's database and reads what collections there are.

@@ -118,9 +118,5 @@ func (s *Source) Get(ctx context.Context, unit pipeline.Unit, keys []string) (ma
 // sparse reads the longest run of neighbours at the head of list. Other rows
 // between them are not of the list, so only true neighbours go together.
 func (r *rowReader) sparse(ctx context.Context, list []record) (int, error) {
-	n := 1
-	for n < len(list) && list[n].row == list[n-1].row+1 {
-		n++
-	}
-	return r.read(ctx, list[:n], 1<<62)
+	return r.read(ctx, list[:neighbours(list, 1)], 1<<62)
 }

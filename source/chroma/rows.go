@@ -49,10 +49,7 @@ func (r *rowReader) read(ctx context.Context, records []record, maxBytes int64) 
 	r.items, r.bytes = r.items[:0], 0
 	done := 0
 	for done < len(records) {
-		n := 1
-		for done+n < len(records) && records[done+n].row-records[done+n-1].row <= rowGap {
-			n++
-		}
+		n := neighbours(records[done:], rowGap)
 		k, err := r.span(ctx, records[done:done+n], maxBytes)
 		if err != nil {
 			return done, err
