@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 
@@ -75,10 +76,12 @@ type App struct {
 
 // machine matches variables that belong to the container, its image's build, or
 // Kubernetes' service links, not to Open WebUI's configuration.
-var machine = regexp.MustCompile(`^(PATH|HOME|HOSTNAME|PWD|OLDPWD|SHLVL|TERM|LANG|LC_ALL|GPG_KEY|_|container|NODE_NAME|POD_.*|DEBIAN_FRONTEND|LD_LIBRARY_PATH|` +
-	`PYTHON_VERSION|PYTHON_SHA256|PYTHON_PIP_VERSION|PYTHON_SETUPTOOLS_VERSION|PYTHON_GET_PIP_(URL|SHA256)|PYTHONUNBUFFERED|` +
-	`ENV|DOCKER|WEBUI_BUILD_VERSION|NVIDIA_(VISIBLE_DEVICES|DRIVER_CAPABILITIES|REQUIRE_CUDA|PRODUCT_NAME)|` +
-	`KUBERNETES_(SERVICE|PORT).*|[A-Z0-9_]+_SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|[A-Z0-9_]+_PORT_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)$`)
+var machine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(PATH|HOME|HOSTNAME|PWD|OLDPWD|SHLVL|TERM|LANG|LC_ALL|GPG_KEY|_|container|NODE_NAME|POD_.*|DEBIAN_FRONTEND|LD_LIBRARY_PATH|` +
+		`PYTHON_VERSION|PYTHON_SHA256|PYTHON_PIP_VERSION|PYTHON_SETUPTOOLS_VERSION|PYTHON_GET_PIP_(URL|SHA256)|PYTHONUNBUFFERED|` +
+		`ENV|DOCKER|WEBUI_BUILD_VERSION|NVIDIA_(VISIBLE_DEVICES|DRIVER_CAPABILITIES|REQUIRE_CUDA|PRODUCT_NAME)|` +
+		`KUBERNETES_(SERVICE|PORT).*|[A-Z0-9_]+_SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|[A-Z0-9_]+_PORT_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)$`)
+})
 
 // ours matches the image of Open WebUI itself, not of its pipelines or terminals.
 var ours = regexp.MustCompile(`(?i)(^|/)open-?webui(:[^/]*)?(@[^/]*)?$`)
@@ -155,7 +158,7 @@ func (a App) settle() (App, error) {
 			"save it again with these: without them the file would describe another deployment")
 	}
 	for name := range a.Vars {
-		if machine.MatchString(name) {
+		if machine().MatchString(name) {
 			delete(a.Vars, name)
 		}
 	}

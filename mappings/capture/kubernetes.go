@@ -273,7 +273,7 @@ func (c cluster) variables(a *App, con podContainer, ns string) {
 			kind, ref = "Secret", e.ValueFrom.Secret
 		}
 		if ref == nil {
-			if !machine.MatchString(e.Name) {
+			if !machine().MatchString(e.Name) {
 				a.Notes = append(a.Notes, e.Name+" is given to each pod by Kubernetes itself, and left out")
 			}
 			continue

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 
 	"outgrow/mappings/env"
 )
@@ -12,14 +13,14 @@ import (
 // Cosine is the distance of every collection that Open WebUI makes.
 const Cosine = "cosine"
 
-// nameForm is what the server takes for a collection's name.
-var nameForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]$`)
+// nameForm is what the server takes for a collection's name of 3 to 512 bytes.
+var nameForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]+[a-zA-Z0-9]$`)
 
 // NameProblem says why the server refuses a collection's name, "" when it takes
 // it.
 func NameProblem(name string) string {
 	switch {
-	case !nameForm.MatchString(name):
+	case len(name) > 512 || !nameForm.MatchString(name):
 		return "Chroma's names have 3 to 512 letters, digits, dots, underscores and hyphens, and a letter or digit at both ends"
 	case strings.Contains(name, ".."):
 		return "Chroma's names have no two dots in a row"
@@ -32,10 +33,12 @@ func NameProblem(name string) string {
 
 // ownNames are the names that Open WebUI gives to collections; only callers of
 // its API name others.
-var ownNames = regexp.MustCompile(`^(knowledge-bases|[0-9a-f]{63,64}|web-search-[0-9a-f-]{36}-[0-9a-f]{1,15}|(file-|user-memory-)?[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$`)
+var ownNames = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(knowledge-bases|[0-9a-f]{63,64}|web-search-[0-9a-f-]{36}-[0-9a-f]{1,15}|(file-|user-memory-)?[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$`)
+})
 
 // IsOpenWebUI reports whether Open WebUI itself names collections like this one.
-func IsOpenWebUI(name string) bool { return ownNames.MatchString(name) }
+func IsOpenWebUI(name string) bool { return ownNames().MatchString(name) }
 
 // IDSpace names the id space of a collection: ids are a collection's own.
 func IDSpace(_ env.ChromaConfig, unit string) string { return unit }

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Reach is how far a host's name holds.
@@ -51,14 +52,14 @@ func address(s string) (proto, host string, ok bool) {
 		return "postgresql", host, true
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || !plainHost.MatchString(u.Host) {
+	if err != nil || u.Host == "" || !plainHost().MatchString(u.Host) {
 		return "", "", false
 	}
 	return strings.ToLower(u.Scheme), u.Host, true
 }
 
 // plainHost is a host that is no part of a mis-parsed password.
-var plainHost = regexp.MustCompile(`^[\p{L}\p{N}_.,:\[\]-]+$`)
+var plainHost = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[\p{L}\p{N}_.,:\[\]-]+$`) })
 
 func join(proto, host string) string {
 	if proto == "" {

@@ -6,11 +6,12 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // azureContainer is what Azure takes for a container's name (its REST
 // reference, "Naming and referencing containers").
-var azureContainer = regexp.MustCompile(`^([a-z0-9](-?[a-z0-9]){2,62}|\$root|\$web)$`)
+var azureContainer = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([a-z0-9](-?[a-z0-9]){2,62}|\$root|\$web)$`) })
 
 // blobHost stands between the account and Azure's own domains.
 const blobHost = ".blob.core."
@@ -46,7 +47,7 @@ func (c AzureConfig) Account() string {
 func (l *loader) azure(c *AzureConfig) {
 	c.Endpoint = l.vars["AZURE_STORAGE_ENDPOINT"]
 	c.Container = l.place("AZURE_STORAGE_CONTAINER_NAME", Azure, "container", "https://")
-	if c.Container != "" && !azureContainer.MatchString(c.Container) {
+	if c.Container != "" && !azureContainer().MatchString(c.Container) {
 		l.fail("AZURE_STORAGE_CONTAINER_NAME", fmt.Sprintf("%q is not the name of a container", c.Container), "write 3 to 63 lower-case letters, digits and single hyphens")
 	}
 	c.Key = Secret(strings.TrimSpace(l.vars["AZURE_STORAGE_KEY"]))

@@ -12,7 +12,7 @@ import (
 // s3ARN is that of an access point, whose name stands after a colon: one after
 // a slash would end the bucket in file.path.
 var (
-	s3Bucket = regexp.MustCompile(`^[A-Za-z0-9._-]{1,255}$`)
+	s3Bucket = regexp.MustCompile(`^[A-Za-z0-9._-]+$`) // of 255 at most
 	s3ARN    = regexp.MustCompile(`^arn:[^/\s]+$`)
 )
 
@@ -22,7 +22,7 @@ var s3Styles = []string{"auto", "path", "virtual"}
 // WebUI starts was seen by asking it.
 func (l *loader) s3(c *S3Config) {
 	c.Bucket = l.place("S3_BUCKET_NAME", S3, "bucket", "s3://")
-	if c.Bucket != "" && !s3Bucket.MatchString(c.Bucket) && !s3ARN.MatchString(c.Bucket) {
+	if c.Bucket != "" && (len(c.Bucket) > 255 || !s3Bucket.MatchString(c.Bucket)) && !s3ARN.MatchString(c.Bucket) {
 		l.fail("S3_BUCKET_NAME", fmt.Sprintf("%q is not the name of a bucket", c.Bucket), "give the bucket alone; folders in it are S3_KEY_PREFIX")
 	}
 	c.Prefix = l.s3Prefix()

@@ -39,7 +39,7 @@ const MaxName = 255
 
 var (
 	collectionName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	resourceName   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
+	resourceName   = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 )
 
 // Class is the shared collection that a logical collection is kept in, without
@@ -58,7 +58,7 @@ func Physical(cfg env.MilvusConfig, logical string) string {
 // logical name; "" when it can be.
 func BadName(cfg env.MilvusConfig, logical string) string {
 	if cfg.Multitenancy {
-		if !resourceName.MatchString(logical) {
+		if len(logical) > MaxName || !resourceName.MatchString(logical) {
 			return "Open WebUI's client takes letters, digits, _ and - only, 255 at most"
 		}
 		return ""
