@@ -106,6 +106,24 @@ func TestEnvTriesTheKey(t *testing.T) {
 	}
 }
 
+// A source that is on PostgreSQL already tells the same.
+func TestEnvFromPostgres(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	l.migrate("--only", "rows").exits(0)
+	do(t, l.dsn, `DELETE FROM oauth_session`, `INSERT INTO oauth_session (id, user_id, provider, token, expires_at, created_at, updated_at) SELECT 'x', id, 'p', '`+tokens(t, "tokens.json")[secrets.Session]+`', 0, 0, 0 FROM "user" LIMIT 1`,
+		`INSERT INTO config (key, value) VALUES ('auth.jwt_expiry', '"4w"') ON CONFLICT DO NOTHING`)
+	l.set("WEBUI_SECRET_KEY", "plain-secret")
+	code, out, notes := envOn(t, scaledLines, "--from", l.env, "--with-secrets")
+	if code != 0 || !strings.Contains(out, "WEBUI_SECRET_KEY=plain-secret\n") || !strings.Contains(notes, "carried over from WEBUI_SECRET_KEY") || !strings.Contains(notes, "JWT_EXPIRES_IN is passed over") || strings.Contains(notes, "opens only") {
+		t.Errorf("exit %d: %s%s", code, out, notes)
+	}
+	l.set("WEBUI_SECRET_KEY", "another")
+	if code, _, notes := envOn(t, scaledLines, "--from", l.env); code != 0 || !strings.Contains(notes, "opens only 0 of 1 stored secrets") {
+		t.Errorf("exit %d: %s", code, notes)
+	}
+}
+
 func TestEnvAsJSON(t *testing.T) {
 	t.Parallel()
 	from := oldSide(t, "the-old-key", "auth.jwt_expiry")
