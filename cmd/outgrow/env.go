@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -107,6 +108,7 @@ func (c *envWriteCmd) Run(a *app) error {
 		if c.Out != "-" {
 			out.File = c.Out
 		}
+		withoutNulls(reflect.ValueOf(&out))
 		emit(a.out, event{Event: "env", Detail: out})
 		return nil
 	}

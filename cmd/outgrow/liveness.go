@@ -37,9 +37,10 @@ func (f *sourceFacts) liveFinding() pipeline.Finding {
 }
 
 // folderLook looks at the source's folders of the lanes that take part.
-func (s *session) folderLook() (sight, error) {
-	now := sight{seen: &seen{}}
-	return now, now.folders(s.from, s.src.has(pipeline.Vectors), s.src.has(pipeline.Files))
+func (s *session) folderLook() (now sight, err error) {
+	now.seen = &seen{}
+	err = now.folders(s.from, s.src.has(pipeline.Vectors), s.src.has(pipeline.Files))
+	return now, err
 }
 
 // writtenSince notes that the source's folders were written to since a look, if

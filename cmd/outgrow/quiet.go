@@ -52,7 +52,8 @@ func lookAt(a *app, from env.Deployment, stopped bool) (s sight, err error) {
 		}
 		s.Database, s.InUse, s.seen.wrote = db.State, db.InUse && !stopped, db.Wrote
 	}
-	return s, s.folders(from, true, true)
+	err = s.folders(from, true, true)
+	return s, err
 }
 
 // folders looks at the folders of an embedded vector store and of uploads, by

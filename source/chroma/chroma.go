@@ -212,6 +212,9 @@ func (s *Source) refresh(ctx context.Context, old *snapshot) error {
 	return s.drop(old)
 }
 
+// errNoCollection is the cause of an error about a collection that is not there.
+var errNoCollection = errors.New("the store does not have it")
+
 // open gives the index of a unit's collection. A live store may have moved on
 // since the database was copied: it is then copied again.
 func (s *Source) open(ctx context.Context, unit pipeline.Unit) (*snapshot, *index, func(), error) {
@@ -224,7 +227,7 @@ func (s *Source) open(ctx context.Context, unit pipeline.Unit) (*snapshot, *inde
 		l := s.find(sn, unit)
 		if l == nil {
 			done()
-			return nil, nil, nil, &pipeline.Error{Op: "reading collection", Unit: unit.Name, Err: errors.New("the store does not have it")}
+			return nil, nil, nil, &pipeline.Error{Op: "reading collection", Unit: unit.Name, Err: errNoCollection}
 		}
 		x, release, err := sn.index(ctx, l)
 		if err == nil {

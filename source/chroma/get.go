@@ -2,6 +2,7 @@ package chroma
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -59,9 +60,13 @@ func (s *Source) Keys(ctx context.Context, unit pipeline.Unit) iter.Seq2[string,
 	}
 }
 
-// Get reads records by id. A record whose vector is lost is given without one.
+// Get reads records by id. A record whose vector is lost is given without one. In
+// a collection that is not there is none.
 func (s *Source) Get(ctx context.Context, unit pipeline.Unit, keys []string) (map[string]*pipeline.Vector, error) {
 	sn, x, done, err := s.open(ctx, unit)
+	if errors.Is(err, errNoCollection) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

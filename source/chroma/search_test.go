@@ -76,6 +76,34 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// A collection that is not there holds nothing, so that a comparison tells what is
+// missing; as a source it cannot be read.
+func TestNoCollection(t *testing.T) {
+	t.Parallel()
+	empty, err := Open(t.Context(), Config{Dir: filepath.Join(t.TempDir(), "vector_db"), AllowMissing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer empty.Close()
+	for name, s := range map[string]*Source{"a store": open(t, Config{Dir: filepath.Join(unpack(t, "1.5.9-types"), "vector_db")}), "no store": empty} {
+		u := pipeline.Unit{Lane: pipeline.Vectors, Name: "nobody-made-this"}
+		if n, err := s.Count(t.Context(), u); n != 0 || err != nil {
+			t.Errorf("%s: %d records, %v", name, n, err)
+		}
+		if got, err := s.Get(t.Context(), u, []string{"a"}); len(got) != 0 || err != nil {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+		for _, err := range s.Read(t.Context(), pipeline.Part{Unit: u}, "") {
+			if !errors.Is(err, errNoCollection) {
+				t.Errorf("%s: reading: %v", name, err)
+			}
+		}
+		if _, err := s.Search(t.Context(), u, [][]float32{{1}}, 1, true); !errors.Is(err, errNoCollection) {
+			t.Errorf("%s: searching: %v", name, err)
+		}
+	}
+}
+
 // scores gives the cosine of every record, the plain way, and all of them in order.
 func scores(q []float32, all []*pipeline.Vector) (of map[string]float64, best []float64) {
 	of = map[string]float64{}

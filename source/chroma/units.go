@@ -3,6 +3,7 @@ package chroma
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 
 	"outgrow/pipeline"
@@ -78,9 +79,13 @@ func (s *Source) Units(context.Context) ([]pipeline.Unit, error) {
 	return units, nil
 }
 
-// Count counts the records of a collection, those without a vector included.
+// Count counts the records of a collection, those without a vector included; one
+// that is not there has none.
 func (s *Source) Count(ctx context.Context, unit pipeline.Unit) (int64, error) {
 	_, x, done, err := s.open(ctx, unit)
+	if errors.Is(err, errNoCollection) {
+		return 0, nil
+	}
 	if err != nil {
 		return 0, err
 	}
