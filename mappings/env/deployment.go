@@ -21,9 +21,9 @@ type Deployment struct {
 	Database   Database
 	Vector     Vector
 	Files      Files
-	SecretKey  Secret
-	// SecretKeyFrom is the variable or the file that SecretKey was read from.
-	SecretKeyFrom string
+	// SecretKey is the one that a variable names, else that of a key file as the
+	// container's start script reads it. Package secrets knows the other readings.
+	SecretKey Secret
 	// Warnings are what works, or Open WebUI ignores, but is worth knowing.
 	Warnings []ConfigError
 	// Vars are all variables given for this side, overrides applied.

@@ -317,14 +317,14 @@ func (l *loader) secretKey() {
 			l.warn(name, "is empty: Open WebUI refuses to start unless it makes a new key, and a new key cannot read the stored secrets", "give the key that is in use")
 			break
 		}
-		l.d.SecretKey, l.d.SecretKeyFrom = Secret(v), name
+		l.d.SecretKey = Secret(v)
 		return
 	}
 	const name = ".webui_secret_key"
 	for _, dir := range []string{l.d.Mount, filepath.Dir(l.d.Mount)} {
 		text, err := readSmall(filepath.Join(dir, name), 4096)
 		if key := strings.TrimSpace(string(text)); err == nil && key != "" {
-			l.d.SecretKey, l.d.SecretKeyFrom = Secret(key), filepath.Join(dir, name)
+			l.d.SecretKey = Secret(key)
 			return
 		}
 	}

@@ -213,7 +213,7 @@ func TestFolders(t *testing.T) {
 		t.Errorf("CheckMount: %v", d.CheckMount())
 	}
 	d, err = Load("from", data, "", []string{"OUTGROW_FROM_DATABASE_URL=postgresql://u:p@h/d", "OUTGROW_FROM_WEBUI_SECRET_KEY=env-key", "OUTGROW_FROM_DATA_DIR=/app/backend/data/"})
-	if err != nil || d.Database.Describe() != "h/d" || d.SecretKeyFrom != "WEBUI_SECRET_KEY" || d.DataDir != "/app/backend/data" || d.Mount != data {
+	if err != nil || d.Database.Describe() != "h/d" || d.SecretKey.Reveal() != "env-key" || d.DataDir != "/app/backend/data" || d.Mount != data {
 		t.Errorf("overrides: %+v, %v", d, err)
 	}
 
