@@ -112,7 +112,7 @@ func TestRoundTrip(t *testing.T) {
 		return l.in(append([]string{"rollback", "--from", l.env, "--to", to}, more...)...)
 	}
 	back := filepath.Join(l.dir, "back")
-	rollback(back).exits(0, "2,972 rows", "674 vectors", "34 files", "720 searches in 45 collections: recall@10 1.000, lowest 1.000", "verify: equal", "DATA_DIR="+back)
+	rollback(back).exits(0, "2,972 rows", "674 vectors", "34 files", "488 searches in 45 collections: recall@10 1.000, lowest 1.000", "verify: equal", "DATA_DIR="+back)
 	was, is := dump(t, l.from), dump(t, back)
 	for table, rows := range was {
 		if !reflect.DeepEqual(rows, is[table]) {
