@@ -232,7 +232,7 @@ func (s *session) deletable(lanes []pipeline.Lane) []string {
 			out = append(out, s.from.Database.Path+", with -wal and -shm if they are there")
 		case l == pipeline.Rows:
 			out = append(out, "the tables of Open WebUI in "+s.from.Database.Describe())
-		case l == pipeline.Vectors && s.from.Vector.Kind == env.Chroma && s.from.Vector.Chroma.Host == "":
+		case l == pipeline.Vectors && s.from.Vector.Embedded():
 			out = append(out, s.from.Vector.Path+": it still holds the vectors and texts of users who are deleted")
 		case l == pipeline.Vectors:
 			if store, ok := storeOf(s.from.Vector); ok {

@@ -60,7 +60,7 @@ func (s *session) readsFolder() bool {
 		return false
 	}
 	return s.from.CheckMount() == nil && (files() || s.db.sqlite != nil && below(s.from.Database.Path) ||
-		s.from.Vector.Kind == env.Chroma && s.from.Vector.Chroma.Host == "" && below(s.from.Vector.Path))
+		s.from.Vector.Embedded() && below(s.from.Vector.Path))
 }
 
 // writesFolder reports whether files are written to the target's DATA_DIR.

@@ -14,7 +14,7 @@ import (
 // store open for writing. It must be asked before this one opens the store; one
 // that cannot be looked at is told of then.
 func (o *opener) storeInUse() bool {
-	if o.stopped || !o.flags.pick(pipeline.Vectors) || !embeddedStore(o.from.Vector) {
+	if o.stopped || !o.flags.pick(pipeline.Vectors) || !o.from.Vector.Embedded() {
 		return false
 	}
 	s, err := sqlite.Look(filepath.Join(o.from.Vector.Path, chroma.FileName), o.app.fs)

@@ -22,16 +22,18 @@ func TestWrittenSince(t *testing.T) {
 	}
 	for _, c := range []struct {
 		lanes   []pipeline.Lane
+		server  string // of Chroma
 		written string
 		says    string // "" for nothing
 	}{
-		{[]pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files}, "", ""},
-		{[]pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files}, "vector_db/a", "vector_db is written to (a, "},
-		{[]pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files}, "uploads/b", "uploads is written to (b, "},
-		{[]pipeline.Lane{pipeline.Rows, pipeline.Vectors}, "uploads/c", ""},
-		{[]pipeline.Lane{pipeline.Rows, pipeline.Files}, "vector_db/d", ""},
+		{[]pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files}, "", "", ""},
+		{[]pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files}, "", "vector_db/a", "vector_db is written to (a, "},
+		{[]pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files}, "", "uploads/b", "uploads is written to (b, "},
+		{[]pipeline.Lane{pipeline.Rows, pipeline.Vectors}, "", "uploads/c", ""},
+		{[]pipeline.Lane{pipeline.Rows, pipeline.Files}, "", "vector_db/d", ""},
+		{[]pipeline.Lane{pipeline.Rows, pipeline.Vectors, pipeline.Files}, "chroma.internal", "vector_db/e", ""},
 	} {
-		s := &session{from: env.Deployment{Mount: dir, Vector: env.Vector{Kind: env.Chroma, Path: filepath.Join(dir, "vector_db")}, Files: env.Files{Provider: env.Local}}, src: &sourceFacts{lanes: c.lanes}}
+		s := &session{from: env.Deployment{Mount: dir, Vector: env.Vector{Kind: env.Chroma, Path: filepath.Join(dir, "vector_db"), Chroma: env.ChromaConfig{Host: c.server}}, Files: env.Files{Provider: env.Local}}, src: &sourceFacts{lanes: c.lanes}}
 		before, err := s.folderLook()
 		if err != nil {
 			t.Fatal(err)

@@ -172,7 +172,7 @@ func indexText(v env.Vector) string {
 	case env.Pinecone:
 		return "Pinecone's own index of " + v.Pinecone.Index + " (PINECONE_INDEX_NAME)"
 	}
-	if v.Chroma.Host == "" {
+	if v.Embedded() {
 		return "An embedded Chroma has no index before a collection is used for the first time: all stored vectors were compared"
 	}
 	return "Chroma hnsw (space cosine, Chroma's defaults: max_neighbors 16, ef_construction 100, ef_search 100)"

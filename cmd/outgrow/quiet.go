@@ -59,7 +59,7 @@ func lookAt(a *app, from env.Deployment, stopped bool) (s sight, err error) {
 // folders looks at the folders of an embedded vector store and of uploads, by
 // their entries alone: this process may have them open.
 func (s *sight) folders(from env.Deployment, vectors, uploads bool) (err error) {
-	if vectors && embeddedStore(from.Vector) {
+	if vectors && from.Vector.Embedded() {
 		if s.Vectors, s.seen.vectors, err = folderSight(from.Vector.Path); err != nil {
 			return err
 		}
@@ -69,9 +69,6 @@ func (s *sight) folders(from env.Deployment, vectors, uploads bool) (err error) 
 	}
 	return err
 }
-
-// embeddedStore reports whether the vectors are in a folder.
-func embeddedStore(v env.Vector) bool { return v.Kind == env.Chroma && v.Path != "" }
 
 // folderSight digests names, sizes and times of all files below a folder, in the
 // order of their names; "none" where there is no folder.

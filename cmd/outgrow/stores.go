@@ -173,7 +173,7 @@ type storeSide struct {
 func storeOf(v env.Vector) (vectorStore, bool) {
 	all := vectorStores()
 	i := slices.IndexFunc(all, func(s vectorStore) bool {
-		return s.kind == v.Kind && (v.Kind != env.Chroma || s.embedded == (v.Chroma.Host == ""))
+		return s.kind == v.Kind && s.embedded == v.Embedded()
 	})
 	if i < 0 {
 		return vectorStore{}, false

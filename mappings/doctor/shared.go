@@ -50,7 +50,7 @@ func sharedChecks() []check {
 			}, false},
 		{"D22", Must, "VECTOR_DB", "a vector store with a server of its own", "\"Child process died\" at an upload, a damaged store",
 			func(f Facts) verdict {
-				return when(f.several() && f.Vector.Kind == env.Chroma && f.Vector.Chroma.Host == "", "embedded Chroma", "VECTOR_DB=pgvector")
+				return when(f.several() && f.Vector.Embedded(), "embedded Chroma", "VECTOR_DB=pgvector")
 			}, false},
 		{"D51", Should, "S3_KEY_PREFIX", "a prefix, or a bucket that holds nothing else", "deleting all files in Open WebUI empties the whole bucket",
 			func(f Facts) verdict {

@@ -59,7 +59,7 @@ const (
 // Vector says where the vectors are.
 type Vector struct {
 	Kind string
-	// Path is the embedded Chroma store (vector_db) as reached from here.
+	// Path is where an embedded Chroma store (vector_db) is, as reached from here.
 	Path     string
 	Chroma   ChromaConfig
 	PG       PGVectorConfig
@@ -67,6 +67,10 @@ type Vector struct {
 	Milvus   MilvusConfig
 	Pinecone PineconeConfig
 }
+
+// Embedded reports whether the vectors are in a folder of the deployment: Chroma
+// without a server of its own.
+func (v Vector) Embedded() bool { return v.Kind == Chroma && v.Chroma.Host == "" }
 
 // PGVectorConfig is what the PGVECTOR_* variables say.
 type PGVectorConfig struct {

@@ -33,7 +33,7 @@ func (p *prober) store() func(context.Context) *doctor.Store {
 		return probe("MILVUS_URI", "Milvus", p.milvus)
 	case v.Kind == env.Pinecone:
 		return probe("PINECONE_INDEX_NAME", "Pinecone", p.pinecone)
-	case v.Kind == env.Chroma && v.Chroma.Host != "":
+	case v.Kind == env.Chroma && !v.Embedded():
 		return probe("CHROMA_HTTP_HOST", "Chroma", func(ctx context.Context, _ *doctor.Store) error {
 			c, err := chromahttp.Dial(ctx, v.Chroma, 1)
 			if err != nil {
