@@ -51,6 +51,13 @@ type Getter[T Record] interface {
 	Get(ctx context.Context, unit Unit, keys []string) (map[string]T, error)
 }
 
+// Visitor is a [Getter] that has one record in memory at a time.
+type Visitor[T Record] interface {
+	// Visit calls f for every record of these keys that is there, in any order. An
+	// error of f ends it, and is its own.
+	Visit(ctx context.Context, unit Unit, keys []string, f func(key string, r T) error) error
+}
+
 // KeyLister lists the keys of a unit, in any order.
 type KeyLister interface {
 	Keys(ctx context.Context, unit Unit) iter.Seq2[string, error]

@@ -81,6 +81,12 @@ const few = 20
 // value that another record still holds (Duplicate), in this pass or an earlier
 // one, are tried again at the end, until what is refused is so for a reason that
 // holds on the target as it is then.
+//
+// It holds, besides a batch for each worker: togetherBytes of what is to be written
+// for each unit that is being read and as much for each worker that writes, copied
+// out of their batches (detached); waitingBytes of what is tried again; backBytes
+// of what is read back, or one record where the target is a Visitor; and the keys of
+// what was refused in this pass. Any of it may be one record, if that is larger.
 func Sync[T Record](ctx context.Context, d Delta[T]) ([]UnitSync, error) {
 	s, err := newSyncer(ctx, d)
 	if err != nil {

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"slices"
+	"strings"
 )
 
 // waiting are the records of a unit that the target refused for the sake of others:
@@ -148,7 +149,7 @@ func (s *syncer[T]) decide(unit, key string, f fate) {
 		s.fates[unit] = map[string]fate{}
 	}
 	if s.fates[unit][key] == 0 {
-		s.fates[unit][key] = f
+		s.fates[unit][strings.Clone(key)] = f // a key may hold the batch that it comes from
 	}
 }
 

@@ -72,15 +72,18 @@ func (s *syncer[T]) sort(ctx context.Context, b Batch[T]) (*offered[T], error) {
 		return nil, err
 	}
 	var unknown []T
+	kept := map[string]string{} // the same keys, but in memory of their own
 	for i, r := range b.Records {
 		k, ok := known[keys[i]]
 		if ok && !k.Refused && !k.Doubt && k.Sum == sums[i] {
 			o.count.Same++
 			continue
 		}
-		o.sums[keys[i]] = sums[i]
+		r = detached(r)
+		key := r.Key()
+		kept[key], o.sums[key] = key, sums[i]
 		if ok {
-			o.known[keys[i]] = k
+			o.known[key] = k
 		}
 		switch {
 		case !ok:
@@ -88,7 +91,7 @@ func (s *syncer[T]) sort(ctx context.Context, b Batch[T]) (*offered[T], error) {
 		case k.Doubt || k.Sum != sums[i]:
 			o.changed = append(o.changed, r)
 		default:
-			put, err := WasReplayed(ctx, s.Journal, o.unit.ID(), keys[i])
+			put, err := WasReplayed(ctx, s.Journal, o.unit.ID(), key)
 			if err != nil {
 				return nil, err
 			}
@@ -103,8 +106,9 @@ func (s *syncer[T]) sort(ctx context.Context, b Batch[T]) (*offered[T], error) {
 		return nil, err
 	}
 	for _, c := range b.Changed {
-		if _, ok := o.sums[c.Key]; ok {
-			o.changes[c.Key] = append(o.changes[c.Key], c)
+		if key, ok := kept[c.Key]; ok {
+			c.Key = key
+			o.changes[key] = append(o.changes[key], c)
 		}
 	}
 	for _, r := range slices.Concat(o.fresh, o.changed) {
@@ -118,18 +122,6 @@ func (s *syncer[T]) sort(ctx context.Context, b Batch[T]) (*offered[T], error) {
 	return o, nil
 }
 
-// get reads records of the target.
-func (s *syncer[T]) get(ctx context.Context, u Unit, keys []string) (got map[string]T, err error) {
-	err = s.Backoff.Do(ctx, func(int) (err error) {
-		got, err = s.Target.Get(ctx, u, keys)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading %s back: %w", u.ID(), err)
-	}
-	return got, nil
-}
-
 // ask compares records of which nothing is known with the target.
 func (s *syncer[T]) ask(ctx context.Context, o *offered[T], unknown []T) error {
 	if s.Target == nil || s.Equal == nil || len(unknown) == 0 {
@@ -140,7 +132,7 @@ func (s *syncer[T]) ask(ctx context.Context, o *offered[T], unknown []T) error {
 	for i, r := range unknown {
 		keys[i] = r.Key()
 	}
-	got, err := s.get(ctx, o.unit, keys)
+	differs, err := s.compare(ctx, o.unit, unknown, keys)
 	if err != nil {
 		return err
 	}
@@ -148,29 +140,38 @@ func (s *syncer[T]) ask(ctx context.Context, o *offered[T], unknown []T) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range unknown {
-		g, ok := got[r.Key()]
-		if !ok {
-			o.fresh = append(o.fresh, r)
-			continue
-		}
-		fields, err := s.Equal(ctx, o.unit, r, g)
-		if err != nil {
-			return fmt.Errorf("comparing %s: %w", o.unit.ID(), err)
-		}
-		if fields, err = unexplained(ctx, s.Journal, o.unit, r.Key(), fields); err != nil {
-			return err
-		}
+	for i, r := range unknown {
+		differs, there := differs[keys[i]]
 		switch {
-		case len(fields) > 0 && whole && s.guards(): // all that was written is known
-			s.conflict(o, r.Key())
-			continue
-		case len(fields) > 0:
+		case !there:
+			o.fresh = append(o.fresh, r)
+		case differs && whole && s.guards(): // all that was written is known
+			s.conflict(o, keys[i])
+		case differs:
 			o.changed = append(o.changed, r)
-			continue
+		default:
+			o.same[keys[i]] = Known{Sum: o.sums[keys[i]]}
+			o.count.Same++
 		}
-		o.same[r.Key()] = Known{Sum: o.sums[r.Key()]}
-		o.count.Same++
 	}
 	return nil
+}
+
+// compare tells of records whether the target holds them otherwise; it knows
+// nothing of those that are not there.
+func (s *syncer[T]) compare(ctx context.Context, u Unit, records []T, keys []string) (map[string]bool, error) {
+	byKey, differs := make(map[string]T, len(records)), make(map[string]bool, len(records))
+	for i, r := range records {
+		byKey[keys[i]] = r
+	}
+	err := s.visit(ctx, u, keys, func(key string, got T) error {
+		fields, err := s.Equal(ctx, u, byKey[key], got)
+		if err != nil {
+			return fmt.Errorf("comparing %s: %w", u.ID(), err)
+		}
+		fields, err = unexplained(ctx, s.Journal, u, key, fields)
+		differs[key] = len(fields) > 0
+		return err
+	})
+	return differs, err
 }

@@ -59,21 +59,25 @@ func (s *syncer[T]) guard(ctx context.Context, o *offered[T]) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	got, err := s.get(ctx, o.unit, keys)
+	byKey, others := make(map[string]T, len(keys)), map[string]bool{}
+	for _, r := range slices.Concat(o.fresh, o.changed) {
+		byKey[r.Key()] = r
+	}
+	err := s.visit(ctx, o.unit, keys, func(key string, got T) error {
+		r := byKey[key]
+		fields, err := s.Equal(ctx, o.unit, r, got)
+		if err != nil || len(fields) == 0 {
+			return err
+		}
+		ours, err := s.ours(ctx, o.unit, key, o.known[key], got, tableOf(r))
+		others[key] = !ours
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	theirs := func(r T) bool {
-		g, there := got[r.Key()]
-		if !there || err != nil {
-			return false
-		}
-		var fields []Field
-		if fields, err = s.Equal(ctx, o.unit, r, g); err != nil || len(fields) == 0 {
-			return false
-		}
-		var ours bool
-		if ours, err = s.ours(ctx, o.unit, r.Key(), o.known[r.Key()], g, tableOf(r)); err != nil || ours {
+		if !others[r.Key()] {
 			return false
 		}
 		s.conflict(o, r.Key())
@@ -81,7 +85,7 @@ func (s *syncer[T]) guard(ctx context.Context, o *offered[T]) error {
 	}
 	o.fresh = slices.DeleteFunc(slices.Clone(o.fresh), theirs)
 	o.changed = slices.DeleteFunc(slices.Clone(o.changed), theirs)
-	return err
+	return nil
 }
 
 // ours reports whether a record that the target holds is as the last pass left it.
@@ -119,26 +123,28 @@ func (s *syncer[T]) mine(ctx context.Context, u Unit, keys []string) ([]string, 
 	if err != nil {
 		return nil, err
 	}
-	got, err := s.get(ctx, u, keys)
-	if err != nil {
-		return nil, err
-	}
 	s.mu.Lock()
 	table := s.tables[u.ID()]
 	s.mu.Unlock()
+	others := map[string]bool{}
+	err = s.visit(ctx, u, keys, func(key string, got T) error {
+		k, ok := known[key]
+		if !ok {
+			return nil
+		}
+		ours, err := s.ours(ctx, u, key, k, got, table)
+		others[key] = !ours
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	o := newOffered[T](u)
 	var out []string
 	for _, key := range keys {
-		k, ok := known[key]
-		if g, there := got[key]; there && ok {
-			ours, err := s.ours(ctx, u, key, k, g, table)
-			if err != nil {
-				return nil, err
-			}
-			if !ours {
-				s.conflict(o, key)
-				continue
-			}
+		if others[key] {
+			s.conflict(o, key)
+			continue
 		}
 		out = append(out, key)
 	}

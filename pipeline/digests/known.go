@@ -144,8 +144,12 @@ func (s *Store) Count(_ context.Context, unit string) (held, unseen int64, err e
 	return held, unseen, wrap("counting digests", s.broken)
 }
 
-// enough is how many keys are in a page of those not seen, about.
-const enough = 5000
+// A page of the keys that were not seen ends behind the block of the log in which
+// it has so many of them, or so many bytes.
+const (
+	enough      = 5000
+	enoughBytes = 1 << 20
+)
 
 // Unseen lists, in pages, the keys of a unit that were not seen in this pass.
 // What it has listed may be forgotten meanwhile.
@@ -173,15 +177,16 @@ func (s *Store) unseen(unit string, next int) (page []string, _ int, err error) 
 	if u == nil || s.broken != nil {
 		return nil, -1, s.broken
 	}
+	size := 0
 	for ; next < len(u.blocks); next++ {
-		if len(page) >= enough {
+		if len(page) >= enough || size >= enoughBytes {
 			slices.Sort(page)
 			return page, next, nil
 		}
 		err := s.block(u.blocks[next], func(e entry) error {
 			_, o, err := s.current(e)
 			if err == nil && !o.empty() && !o.seen() {
-				page = append(page, string(e.key))
+				page, size = append(page, string(e.key)), size+len(e.key)
 			}
 			return err
 		})

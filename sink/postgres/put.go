@@ -104,8 +104,12 @@ func (s *Sink) upsertSQL(unit pipeline.Unit, table *pg.Table, rows []*pipeline.R
 		}
 		column := make([]*string, len(rows))
 		for k, r := range rows {
-			if r.Values[i] != nil {
-				column[k] = new(fmt.Sprint(r.Values[i]))
+			switch v := r.Values[i].(type) {
+			case nil:
+			case string:
+				column[k] = &v // not a copy of the text
+			default:
+				column[k] = new(fmt.Sprint(v))
 			}
 		}
 		args = append(args, column)

@@ -36,8 +36,9 @@ func (s *Sink) Upsert(ctx context.Context, unit pipeline.Unit, rows []*pipeline.
 	return out, nil
 }
 
-// upsertBytes is how much of rows goes into one statement.
-const upsertBytes = 4 << 20
+// upsertBytes is how much of rows goes into one statement, unless it is one row.
+// The driver makes two copies of it, in buffers that it doubles.
+const upsertBytes = 1 << 20
 
 // upsertAll writes rows with one statement for many, in one transaction.
 func (s *Sink) upsertAll(ctx context.Context, unit pipeline.Unit, table *pg.Table, rows []*pipeline.Row) (pipeline.Outcome, error) {

@@ -12,25 +12,45 @@ import (
 // chunk is how many keys are asked for at once.
 const chunk = 2000
 
+var _ pipeline.Visitor[*pipeline.Row] = (*Source)(nil)
+
 // Get fetches rows by their keys, as Row.Key makes them.
 func (s *Source) Get(ctx context.Context, unit pipeline.Unit, keys []string) (map[string]*pipeline.Row, error) {
+	out := make(map[string]*pipeline.Row, len(keys))
+	err := s.Visit(ctx, unit, keys, func(key string, row *pipeline.Row) error {
+		out[key] = row
+		return nil
+	})
+	return out, err
+}
+
+// Visit calls f for the rows of these keys as they come from the server, on a
+// connection that f cannot use.
+func (s *Source) Visit(ctx context.Context, unit pipeline.Unit, keys []string, f func(string, *pipeline.Row) error) error {
 	t, err := s.open(ctx, unit)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out := make(map[string]*pipeline.Row, len(keys))
+	var own error
 	err = s.view(ctx, func(q pg.Querier) error {
 		for part := range slices.Chunk(keys, chunk) {
-			if err := t.get(ctx, q, part, out); err != nil {
+			err := t.visit(ctx, q, part, func(key string, row *pipeline.Row) error {
+				own = f(key, row)
+				return own
+			})
+			if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	return out, pg.Classify("reading "+unit.ID()+" by key", err)
+	if own != nil {
+		return own
+	}
+	return pg.Classify("reading "+unit.ID()+" by key", err)
 }
 
-func (t *table) get(ctx context.Context, q pg.Querier, keys []string, out map[string]*pipeline.Row) error {
+func (t *table) visit(ctx context.Context, q pg.Querier, keys []string, f func(string, *pipeline.Row) error) error {
 	from, where, args := pg.KeyJoin(t.shape, "t", keys, 1)
 	if args == nil {
 		return nil
@@ -50,7 +70,9 @@ func (t *table) get(ctx context.Context, q pg.Querier, keys []string, out map[st
 			return err
 		}
 		if key := row.Key(); wanted[key] {
-			out[key] = row
+			if err := f(key, row); err != nil {
+				return err
+			}
 		}
 	}
 	return rows.Err()

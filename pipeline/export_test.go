@@ -1,0 +1,4 @@
+package pipeline
+
+// TogetherBytes bounds what is written together.
+const TogetherBytes = togetherBytes
