@@ -212,6 +212,9 @@ type Leveler interface {
 // Known is what is remembered of a record.
 type Known struct {
 	Sum Sum
+	// Origin is what the record was made of, see [Origins]; zero where that is not
+	// known.
+	Origin Sum
 	// Refused: it stands in the quarantine, the target has nothing of its key.
 	Refused bool
 	// Doubt: a write of it was begun and not seen to its end. The target may hold
@@ -224,6 +227,11 @@ type Known struct {
 type Digests interface {
 	// Pass begins a pass: no key was seen yet.
 	Pass()
+	// Seed is that of the origins.
+	Seed() uint64
+	// Unchanged reports whether the target holds of a key what was made of a record
+	// of this origin, under the rules of now; then the key is seen.
+	Unchanged(ctx context.Context, unit, key string, origin Sum) (bool, error)
 	// Look gives what is known of the keys, which are seen from then on.
 	Look(ctx context.Context, unit string, keys []string) (map[string]Known, error)
 	// Keep remembers records that are durable, or in the quarantine; they are

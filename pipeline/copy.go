@@ -39,6 +39,8 @@ type Job[T Record] struct {
 	Log     *slog.Logger // may be nil
 	// Digests remember what was written, for a sync pass; nil for nothing.
 	Digests Digests
+	// Pure as in Delta.
+	Pure func(Unit) bool
 }
 
 // Copy moves the lane: it prepares the units, fixes their parts (or takes them
@@ -292,12 +294,19 @@ func (c *copier[T]) part(ctx context.Context, t task) error {
 // read copies from at to the part's end, and moves at with every durable batch.
 func (c *copier[T]) read(ctx context.Context, t task, at *Cursor) error {
 	p := t.progress.Part
+	var origins *Origins
+	if c.Digests != nil && c.Pure != nil && c.Pure(p.Unit) {
+		origins = NewOrigins(c.Digests.Seed())
+	}
 	for b, err := range c.Source.Read(ctx, p, *at) {
 		if err != nil {
 			return fmt.Errorf("reading %s: %w", p.Unit.ID(), err)
 		}
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
+		}
+		if origins != nil {
+			b.trace(origins)
 		}
 		Apply(&b, c.Transforms, t.state.count)
 		if err := c.write(ctx, b, t.state.count); err != nil {
@@ -373,12 +382,12 @@ func (c *copier[T]) remember(ctx context.Context, b Batch[T], out Outcome) error
 	}
 	keep := make(map[string]Known, len(b.Records))
 	var of Summer
-	for _, r := range b.Records {
+	for i, r := range b.Records {
 		sum, err := of.Of(r)
 		if err != nil {
 			return err
 		}
-		keep[r.Key()] = Known{Sum: sum}
+		keep[r.Key()] = Known{Sum: sum, Origin: b.origin(i)}
 	}
 	for _, l := range out.Refused {
 		keep[l.Key] = Known{Sum: keep[l.Key].Sum, Refused: true}
@@ -432,8 +441,16 @@ func (c *copier[T]) arrived(ctx context.Context, p Part, prev, next Cursor) (boo
 		Hint: "another outgrow works on this target: let it end, then run the same command"}
 }
 
+// origin is that of a record, zero where nobody has asked.
+func (b *Batch[T]) origin(i int) (s Sum) {
+	if i < len(b.Origins) {
+		s = b.Origins[i]
+	}
+	return s
+}
+
 // Apply runs the transforms over a batch in place: records that they refuse
-// leave Records for Refused.
+// leave Records for Refused. The others keep their origins.
 func Apply[T Record](b *Batch[T], transforms []Transform[T], count *Count) {
 	for _, r := range b.Records {
 		count.largest(r.Size())
@@ -441,9 +458,9 @@ func Apply[T Record](b *Batch[T], transforms []Transform[T], count *Count) {
 	if len(transforms) == 0 {
 		return
 	}
-	kept := make([]T, 0, len(b.Records))
+	kept, origins := make([]T, 0, len(b.Records)), b.Origins[:0]
 next:
-	for _, r := range b.Records {
+	for i, r := range b.Records {
 		for _, f := range transforms {
 			out, changed, refused := f(b.Part.Unit, r)
 			b.Changed = append(b.Changed, changed...)
@@ -454,6 +471,9 @@ next:
 			r = out
 		}
 		kept = append(kept, r)
+		if len(b.Origins) > 0 {
+			origins = append(origins, b.Origins[i])
+		}
 	}
-	b.Records = kept
+	b.Records, b.Origins = kept, origins
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,6 +19,8 @@ type Survey[T Record] struct {
 	PartBytes  int64  // as in Job
 	Meter      *Meter // may be nil
 	Backoff    Backoff
+	// Read reads a part; nil means the source's own.
+	Read func(context.Context, Part, Cursor) iter.Seq2[Batch[T], error]
 	// Handle is called with every batch after the transforms, by several
 	// workers at a time. It is called again for a batch whose reader failed
 	// transiently before the batch's end was reached.
@@ -79,10 +82,13 @@ func Scan[T Record](ctx context.Context, s Survey[T]) error {
 }
 
 func (s *Survey[T]) part(ctx context.Context, p Part, count *Count) error {
-	at := p.From
+	at, read := p.From, s.Read
+	if read == nil {
+		read = s.Source.Read
+	}
 	return s.Backoff.Do(ctx, func(attempt int) error {
 		count.again(attempt)
-		for b, err := range s.Source.Read(ctx, p, at) {
+		for b, err := range read(ctx, p, at) {
 			if err != nil {
 				return fmt.Errorf("reading %s: %w", p.Unit.ID(), err)
 			}
@@ -96,7 +102,7 @@ func (s *Survey[T]) part(ctx context.Context, p Part, count *Count) error {
 			}
 			count.batch(time.Since(began))
 			count.Read.Add(int64(b.Read))
-			count.Written.Add(int64(len(b.Records)))
+			count.Written.Add(int64(len(b.Records) + b.Same))
 			count.Refused.Add(int64(len(b.Refused)))
 			count.Changed.Add(int64(len(b.Changed)))
 			count.Bytes.Add(b.Bytes)

@@ -26,6 +26,10 @@ type Delta[T Record] struct {
 	Log        *slog.Logger // may be nil
 	Journal    Journal
 	Digests    Digests
+	// Pure reports whether what the transforms make of a unit's records depends on
+	// these and on the rules that the digests were opened with, and on nothing else.
+	// A record that is as it was read before then needs none. nil means: of no unit.
+	Pure func(Unit) bool
 	// Target and Equal compare a record of which nothing is known with what the
 	// target holds of it. A Target that is a Counter and a KeyLister also tells
 	// what it holds too much where the digests may not know all.
@@ -240,6 +244,9 @@ func (s *syncer[T]) run(ctx context.Context) error {
 
 // scan compares units of one level with what is known.
 func (s *syncer[T]) scan(ctx context.Context, units []Unit) error {
+	if len(units) == 0 { // nil would be all
+		return nil
+	}
 	for _, u := range units {
 		if err := s.Gate.Wait(ctx, u.After); err != nil {
 			return err
@@ -252,7 +259,7 @@ func (s *syncer[T]) scan(ctx context.Context, units []Unit) error {
 		}
 	}
 	return Scan(ctx, Survey[T]{Source: s.Source, Transforms: s.Transforms, Units: units, Workers: s.Workers, PartBytes: s.PartBytes,
-		Meter: s.Meter, Backoff: s.Backoff, Handle: s.batch, UnitDone: s.drain})
+		Meter: s.Meter, Backoff: s.Backoff, Read: s.read, Handle: s.batch, UnitDone: s.drain})
 }
 
 // goneUnits are those that this or an earlier run wrote, and that are not in the

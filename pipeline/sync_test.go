@@ -22,6 +22,7 @@ func TestSyncFollows(t *testing.T) {
 			// Nobody else writes: nothing is ever taken for another's.
 			exact := func(d *pipeline.Delta[*vec]) {
 				d.Exact = seed%2 == 0
+				d.Pure = func(pipeline.Unit) bool { return seed%3 > 0 }
 				d.Conflict = func(c pipeline.Stray) { t.Errorf("%+v is taken for another's", c) }
 			}
 			for pass := range 8 {

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"slices"
 	"strings"
 )
 
@@ -11,6 +10,7 @@ import (
 // (Duplicate).
 type waiting[T Record] struct {
 	records []T
+	origins []Sum          // of the records
 	index   map[string]int // of records, by key
 	changes []Change       // what the transforms changed of them
 	bytes   int64
@@ -73,8 +73,9 @@ func (s *syncer[T]) round(ctx context.Context, units []Unit, todo map[string]*wa
 		case w.scan:
 			scan = append(scan, u)
 		default:
-			for part := range slices.Chunk(w.records, page) {
-				if err := s.batch(ctx, Batch[T]{Part: Part{Unit: u}, Records: part, Changed: w.changes}); err != nil {
+			for from := 0; from < len(w.records); from += page {
+				to := min(from+page, len(w.records))
+				if err := s.batch(ctx, Batch[T]{Part: Part{Unit: u}, Records: w.records[from:to], Origins: w.origins[from:to], Changed: w.changes}); err != nil {
 					return err
 				}
 			}
@@ -103,7 +104,7 @@ func (s *syncer[T]) wait(o *offered[T], r T) {
 		return
 	}
 	w.index[key], w.records, w.bytes = len(w.records), append(w.records, r), w.bytes+int64(r.Size())
-	w.changes = append(w.changes, o.changes[key]...)
+	w.origins, w.changes = append(w.origins, o.origins[key]), append(w.changes, o.changes[key]...)
 }
 
 // waitingOf is called with the lock held.

@@ -9,11 +9,14 @@ import (
 
 // offered is what a pass has to say of records of one unit.
 type offered[T Record] struct {
-	unit  Unit
-	sums  map[string]Sum
-	known map[string]Known
-	// same are on the target, as they were found out to be just now.
-	same map[string]Known
+	unit Unit
+	sums map[string]Sum
+	// origins are what the records were made of, as far as that is asked.
+	origins map[string]Sum
+	known   map[string]Known
+	// same are on the target, as they were found out to be just now. traced were
+	// known to be, and their origin was not.
+	same, traced map[string]Known
 	// fresh are new or were refused before, changed are on the target otherwise.
 	fresh, changed []T
 	changes        map[string][]Change // what the transforms changed, by key
@@ -22,8 +25,12 @@ type offered[T Record] struct {
 }
 
 func newOffered[T Record](u Unit) *offered[T] {
-	return &offered[T]{unit: u, sums: map[string]Sum{}, known: map[string]Known{}, same: map[string]Known{}, changes: map[string][]Change{}}
+	return &offered[T]{unit: u, sums: map[string]Sum{}, origins: map[string]Sum{}, known: map[string]Known{}, same: map[string]Known{}, traced: map[string]Known{},
+		changes: map[string][]Change{}}
 }
+
+// knows is what is known of a record that is on the target as it was read.
+func (o *offered[T]) knows(key string) Known { return Known{Sum: o.sums[key], Origin: o.origins[key]} }
 
 // batch compares one batch with what is known. What differs is written together
 // with that of other batches.
@@ -37,7 +44,8 @@ func (s *syncer[T]) batch(ctx context.Context, b Batch[T]) error {
 			return err
 		}
 	}
-	if err := s.Digests.Keep(ctx, o.unit.ID(), o.same); err != nil {
+	maps.Copy(o.traced, o.same)
+	if err := s.Digests.Keep(ctx, o.unit.ID(), o.traced); err != nil {
 		return err
 	}
 	r := newOffered[T](o.unit)
@@ -58,6 +66,7 @@ func (s *syncer[T]) batch(ctx context.Context, b Batch[T]) error {
 
 func (s *syncer[T]) sort(ctx context.Context, b Batch[T]) (*offered[T], error) {
 	o := newOffered[T](b.Part.Unit)
+	o.count.Same = int64(b.Same)
 	keys, sums := make([]string, len(b.Records)), make([]Sum, len(b.Records))
 	var of Summer
 	for i, r := range b.Records {
@@ -77,11 +86,14 @@ func (s *syncer[T]) sort(ctx context.Context, b Batch[T]) (*offered[T], error) {
 		k, ok := known[keys[i]]
 		if ok && !k.Refused && !k.Doubt && k.Sum == sums[i] {
 			o.count.Same++
+			if origin := b.origin(i); origin != k.Origin && origin != (Sum{}) {
+				o.traced[keys[i]] = Known{Sum: sums[i], Origin: origin}
+			}
 			continue
 		}
 		r = detached(r)
 		key := r.Key()
-		kept[key], o.sums[key] = key, sums[i]
+		kept[key], o.sums[key], o.origins[key] = key, sums[i], b.origin(i)
 		if ok {
 			o.known[key] = k
 		}
@@ -150,7 +162,7 @@ func (s *syncer[T]) ask(ctx context.Context, o *offered[T], unknown []T) error {
 		case differs:
 			o.changed = append(o.changed, r)
 		default:
-			o.same[keys[i]] = Known{Sum: o.sums[keys[i]]}
+			o.same[keys[i]] = o.knows(keys[i])
 			o.count.Same++
 		}
 	}

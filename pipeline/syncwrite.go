@@ -49,6 +49,7 @@ func (s *syncer[T]) offer(ctx context.Context, o *offered[T]) error {
 
 func (o *offered[T]) add(p *offered[T]) {
 	maps.Copy(o.sums, p.sums)
+	maps.Copy(o.origins, p.origins)
 	maps.Copy(o.known, p.known)
 	maps.Copy(o.changes, p.changes)
 	o.fresh, o.changed, o.bytes = append(o.fresh, p.fresh...), append(o.changed, p.changed...), o.bytes+p.bytes
@@ -143,7 +144,7 @@ func (s *syncer[T]) put(ctx context.Context, o *offered[T], records []T, replace
 		if len(refused[key]) > 0 {
 			continue
 		}
-		keep[key] = Known{Sum: o.sums[key]}
+		keep[key] = o.knows(key)
 		lines = append(lines, o.changes[key]...)
 		taken = append(taken, key)
 	}

@@ -107,6 +107,12 @@ type Batch[T Record] struct {
 	Read int
 	// Bytes is the sum of the sizes of the records read.
 	Bytes int64
+	// Same counts the records read that were left out, as they are known; see
+	// [Sifter].
+	Same int
+	// Origins are those of the records as they were read, in their order; nil
+	// where nobody has asked.
+	Origins []Sum
 }
 
 // Limits bounds a batch; a batch ends at the first limit it reaches, so it

@@ -178,6 +178,7 @@ type world struct {
 	target *relational
 	state  *pipetest.MemoryState
 	dir    string
+	rules  string
 	rng    *rand.Rand
 	n      int
 	extra  int // collections made so far
@@ -286,7 +287,7 @@ func (w *world) live(n int) {
 // begin opens what a pass keeps, as another process would; done closes it.
 func (w *world) begin(ctx context.Context) (d *digests.Store, j *pipetest.MemoryJournal, done func()) {
 	w.tb.Helper()
-	d, err := digests.Open(ctx, w.dir, "run")
+	d, err := digests.Open(ctx, w.dir, "run", w.rules)
 	if err != nil {
 		w.tb.Fatal(err)
 	}

@@ -151,7 +151,7 @@ func (l *lane[T]) openDigests(ctx context.Context, dir string) (*digests.Store, 
 	if run == nil {
 		return nil, errors.New("the run was not begun")
 	}
-	return digests.Open(ctx, filepath.Join(dir, string(l.kind)), run.ID+"/"+run.Target)
+	return digests.Open(ctx, filepath.Join(dir, string(l.kind)), run.ID+"/"+run.Target, l.rules)
 }
 
 func (l *lane[T]) Sync(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter, how syncHow) ([]pipeline.UnitSync, error) {

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
-
-	"outgrow/pipeline"
 )
 
 // block reads the entries of the block at this offset.
@@ -37,6 +35,7 @@ func (s *Store) compact() error {
 	head := header(s.run)
 	var size int64
 	at := map[uint64][]int64{} // the blocks, by unit
+	ruledAt := int64(never)
 	f, err := replace(s.name, func(f *os.File) error {
 		w := bufio.NewWriterSize(f, 256<<10)
 		put := func(b []byte) error {
@@ -47,10 +46,16 @@ func (s *Store) compact() error {
 		if err := put(head); err != nil {
 			return err
 		}
+		if s.ruledAt != never {
+			ruledAt = size
+			if err := put(seal(s.ruling(make([]byte, blockHead)))); err != nil {
+				return err
+			}
+		}
 		for id, u := range s.byID {
-			b := add(make([]byte, blockHead), named, id, u.name, pipeline.Sum{})
+			b := add(make([]byte, blockHead), named, id, u.name)
 			if u.whole {
-				b = add(b, whole, id, "", pipeline.Sum{})
+				b = add(b, whole, id, "")
 			}
 			at[id] = []int64{size}
 			if err := put(seal(b)); err != nil {
@@ -69,7 +74,7 @@ func (s *Store) compact() error {
 					at[e.unit] = append(n, size)
 				}
 				o.ref = o.ref&(1<<markBits-1) | uint64(size+int64(len(b)))<<markBits
-				b = add(b, e.kind, e.unit, string(e.key), e.sum)
+				b = addKnown(b, e.unit, string(e.key), s.known(e))
 				return s.index.set(i, o)
 			})
 			if err != nil || len(b) == blockHead {
@@ -84,7 +89,7 @@ func (s *Store) compact() error {
 		return err
 	}
 	err = s.file.Close()
-	s.file, s.size, s.dead, s.windows = f, size, 0, windows{}
+	s.file, s.size, s.dead, s.windows, s.ruledAt = f, size, 0, windows{}, ruledAt
 	for id, n := range at {
 		s.byID[id].blocks = n
 	}

@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -33,8 +34,9 @@ const hint = "pass --state DIR, a folder that this user may write to, outside of
 // may write at a time, which the lane's journal sees to.
 type Store struct {
 	dir, name, run, boot string
+	rules                string
 	memory               int64
-	seed                 maphash.Seed
+	hashes               maphash.Seed
 
 	mu      sync.Mutex
 	file    *os.File // nil before anything was written
@@ -50,6 +52,8 @@ type Store struct {
 	windows windows
 	live    int64 // entries that stand for a key
 	dead    int64 // entries that do not
+	seed    uint64
+	ruledAt int64 // the origins behind it are of the rules of now, and of this seed
 }
 
 // unit is what is known of a unit.
@@ -63,19 +67,21 @@ type unit struct {
 
 // Open opens DIR/digests.db, and makes it at the first write where it is missing.
 // What was remembered for another run is forgotten, and so is what is damaged.
-func Open(_ context.Context, dir, run string) (*Store, error) {
-	s, err := open(dir, run, bootID(), memory)
+// rules name all that has a say in what becomes of the source's records, besides
+// these: origins that were kept under others are not believed.
+func Open(_ context.Context, dir, run, rules string) (*Store, error) {
+	s, err := open(dir, run, rules, bootID(), memory)
 	if err != nil {
 		return nil, pipeline.Environment("opening the digests", err, hint)
 	}
 	return s, nil
 }
 
-func open(dir, run, boot string, memory int64) (*Store, error) {
+func open(dir, run, rules, boot string, memory int64) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, name: filepath.Join(dir, "digests.db"), run: run, boot: boot, memory: memory, seed: maphash.MakeSeed()}
+	s := &Store{dir: dir, name: filepath.Join(dir, "digests.db"), run: run, rules: rules, boot: boot, memory: memory, hashes: maphash.MakeSeed()}
 	err := s.empty()
 	if err == nil {
 		err = s.load()
@@ -100,6 +106,7 @@ func (s *Store) Lost() error { return s.lost }
 // empty forgets all.
 func (s *Store) empty() (err error) {
 	s.units, s.byID, s.nextID, s.size, s.live, s.dead = map[string]*unit{}, map[uint64]*unit{}, 1, 0, 0, 0
+	s.seed, s.ruledAt = rand.Uint64(), never
 	s.windows = windows{}
 	s.index, err = newIndex(s.dir, s.memory, firstBits)
 	return err
@@ -125,7 +132,7 @@ func (s *Store) Close() error {
 	err := s.broken
 	if s.writing && err == nil {
 		if err = s.sync(); err == nil {
-			err = s.write(add(make([]byte, blockHead), ended, 0, "", pipeline.Sum{}))
+			err = s.write(add(make([]byte, blockHead), ended, 0, ""))
 		}
 	}
 	s.writing, s.broken = false, errClosed
@@ -179,7 +186,13 @@ func (s *Store) begin() (err error) {
 		err = s.file.Truncate(s.size) // what a process that died had begun
 	}
 	if err == nil {
-		err = s.write(add(make([]byte, blockHead), begun, 0, s.boot, pipeline.Sum{}))
+		b, at := add(make([]byte, blockHead), begun, 0, s.boot), s.ruledAt
+		if at == never {
+			b, at = s.ruling(b), s.size
+		}
+		if err = s.write(b); err == nil {
+			s.ruledAt = at
+		}
 	}
 	if err == nil {
 		err = s.sync()
@@ -201,7 +214,7 @@ func (s *Store) change(name string, fill func(b []byte, id uint64) []byte) error
 	if u := s.units[name]; u != nil {
 		id = u.id
 	} else {
-		b = add(b, named, id, name, pipeline.Sum{})
+		b = add(b, named, id, name)
 	}
 	return s.append(fill(b, id), true)
 }
@@ -295,7 +308,7 @@ func (u *unit) count(s slot, n int64) {
 }
 
 func (s *Store) hash(unit uint64, key string) uint64 {
-	return maphash.String(s.seed, key) ^ unit*0x9e3779b97f4a7c15
+	return maphash.String(s.hashes, key) ^ unit*0x9e3779b97f4a7c15
 }
 
 func (s *Store) find(unit uint64, key []byte, hash uint64) (uint64, slot, error) {

@@ -13,7 +13,7 @@ import (
 
 func opened(t *testing.T, dir, run string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), dir, run)
+	s, err := Open(t.Context(), dir, run, "rules")
 	if err != nil {
 		t.Fatal(err)
 	}

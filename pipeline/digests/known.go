@@ -28,6 +28,36 @@ func (s *Store) Pass() {
 	}
 }
 
+// Seed is that of the origins that are kept.
+func (s *Store) Seed() uint64 { return s.seed }
+
+// Unchanged reports whether the target holds of a key what a record of this origin
+// became under the rules of now; then it counts as seen in this pass.
+func (s *Store) Unchanged(_ context.Context, unit, key string, origin pipeline.Sum) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.units[unit]
+	if u == nil || s.broken != nil {
+		return false, wrap("looking digests up", s.broken)
+	}
+	var e entry
+	i, o, err := s.index.find(s.hash(u.id, key), func(o slot) (_ bool, err error) {
+		e, err = s.read(o)
+		return err == nil && e.unit == u.id && string(e.key) == key, err
+	})
+	if err != nil || o.empty() || o.refused() {
+		return false, wrap("looking digests up", err)
+	}
+	if k := s.known(e); k.Refused || k.Doubt || k.Origin != origin || origin == (pipeline.Sum{}) {
+		return false, nil
+	}
+	if !o.seen() {
+		u.unseen--
+		err = s.index.set(i, slot{o.hash, o.ref | seenMark})
+	}
+	return err == nil, wrap("looking digests up", err)
+}
+
 // Look gives what is known of the keys, and counts them as seen in this pass.
 func (s *Store) Look(_ context.Context, unit string, keys []string) (map[string]pipeline.Known, error) {
 	s.mu.Lock()
@@ -44,7 +74,7 @@ func (s *Store) Look(_ context.Context, unit string, keys []string) (map[string]
 			return err == nil && e.unit == u.id && string(e.key) == key, err
 		})
 		if err == nil && !o.empty() {
-			out[key] = e.known()
+			out[key] = s.known(e)
 			if !o.seen() {
 				u.unseen--
 				err = s.index.set(i, slot{o.hash, o.ref | seenMark})
@@ -66,7 +96,7 @@ func (s *Store) Keep(_ context.Context, unit string, entries map[string]pipeline
 	defer s.mu.Unlock()
 	return wrap("keeping digests", s.change(unit, func(b []byte, id uint64) []byte {
 		for key, k := range entries {
-			b = add(b, kindOf(k), id, key, k.Sum)
+			b = addKnown(b, id, key, k)
 		}
 		return b
 	}))
@@ -74,12 +104,14 @@ func (s *Store) Keep(_ context.Context, unit string, entries map[string]pipeline
 
 // Refuse notes that the target holds these records no more.
 func (s *Store) Refuse(_ context.Context, unit string, keys []string) error {
-	return s.each(unit, keys, func(b []byte, e entry) []byte { return add(b, e.kind|refused, e.unit, string(e.key), e.sum) })
+	return s.each(unit, keys, func(b []byte, e entry) []byte {
+		return addKnown(b, e.unit, string(e.key), pipeline.Known{Sum: e.sum, Refused: true, Doubt: e.kind&doubt != 0})
+	})
 }
 
 // Forget forgets records.
 func (s *Store) Forget(_ context.Context, unit string, keys []string) error {
-	return s.each(unit, keys, func(b []byte, e entry) []byte { return add(b, forgotten, e.unit, string(e.key), e.sum) })
+	return s.each(unit, keys, func(b []byte, e entry) []byte { return add(b, forgotten, e.unit, string(e.key)) })
 }
 
 // each writes another entry for those of the keys that are known.
@@ -119,7 +151,7 @@ func (s *Store) Drop(_ context.Context, unit string) error {
 	if u == nil || s.broken != nil {
 		return wrap("forgetting digests", s.broken)
 	}
-	return wrap("forgetting digests", s.append(add(make([]byte, blockHead), dropped, u.id, "", pipeline.Sum{}), false))
+	return wrap("forgetting digests", s.append(add(make([]byte, blockHead), dropped, u.id, ""), false))
 }
 
 // Units lists the units of which anything is known.
@@ -202,7 +234,7 @@ func (s *Store) unseen(unit string, next int) (page []string, _ int, err error) 
 func (s *Store) Complete(_ context.Context, unit string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return wrap("keeping digests", s.change(unit, func(b []byte, id uint64) []byte { return add(b, whole, id, "", pipeline.Sum{}) }))
+	return wrap("keeping digests", s.change(unit, func(b []byte, id uint64) []byte { return add(b, whole, id, "") }))
 }
 
 // Completed reports whether the unit's digests are those of all that is on the

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,7 @@ import (
 // The log begins with magic, the length of the run's name and that name. Blocks
 // follow, each written by one call: length and CRC-32C of what it holds, then
 // entries, all of one unit. A later entry of a key stands for the earlier ones.
-const magic = "outgrow digests 2\n"
+const magic = "outgrow digests 3\n"
 
 // blockHead is the bytes of a block before its entries.
 const blockHead = 8
@@ -31,6 +32,7 @@ const maxBlock = 1 << 30
 const (
 	refused   byte = 1 << iota // added to an entry with a sum
 	doubt                      // added to an entry with a sum
+	traced                     // added to an entry with a sum: an origin follows that
 	forgotten                  // the key is known no more; no sum
 
 	named   byte = 0x80 + iota // the key is the unit's name
@@ -38,6 +40,7 @@ const (
 	dropped                    // the unit is known no more
 	begun                      // a process writes from here on; the key is the boot's id
 	ended                      // and has made durable what it wrote
+	ruled                      // the key is the seed of the origins from here on, and the rules
 )
 
 // entry is one of the log. Its key is only valid until the next is read.
@@ -47,10 +50,16 @@ type entry struct {
 	unit uint64
 	key  []byte
 	sum  pipeline.Sum
+	from pipeline.Sum // zero where it is not known
 }
 
-func (e entry) known() pipeline.Known {
-	return pipeline.Known{Sum: e.sum, Refused: e.kind&refused != 0, Doubt: e.kind&doubt != 0}
+// known is what an entry says: its origin only if that is of the rules of now.
+func (s *Store) known(e entry) pipeline.Known {
+	k := pipeline.Known{Sum: e.sum, Refused: e.kind&refused != 0, Doubt: e.kind&doubt != 0}
+	if e.at >= s.ruledAt {
+		k.Origin = e.from
+	}
+	return k
 }
 
 func kindOf(k pipeline.Known) (kind byte) {
@@ -60,15 +69,24 @@ func kindOf(k pipeline.Known) (kind byte) {
 	if k.Doubt {
 		kind |= doubt
 	}
+	if k.Origin != (pipeline.Sum{}) {
+		kind |= traced
+	}
 	return kind
 }
 
-// add appends an entry to a block.
-func add(b []byte, kind byte, unit uint64, key string, sum pipeline.Sum) []byte {
+// add appends an entry without sums to a block.
+func add(b []byte, kind byte, unit uint64, key string) []byte {
 	b = binary.AppendUvarint(append(b, kind), unit)
-	b = append(binary.AppendUvarint(b, uint64(len(key))), key...)
-	if kind < forgotten {
-		b = append(b, sum[:]...)
+	return append(binary.AppendUvarint(b, uint64(len(key))), key...)
+}
+
+// addKnown appends an entry that tells what is known of a key.
+func addKnown(b []byte, unit uint64, key string, k pipeline.Known) []byte {
+	kind := kindOf(k)
+	b = append(add(b, kind, unit, key), k.Sum[:]...)
+	if kind&traced != 0 {
+		b = append(b, k.Origin[:]...)
 	}
 	return b
 }
@@ -91,13 +109,20 @@ func decode(b []byte) (e entry, n int) {
 		return e, 0
 	}
 	e.key, n = b[n:n+int(length)], n+int(length)
-	if e.kind < forgotten {
-		if copy(e.sum[:], b[n:]) < len(e.sum) {
-			return e, 0
-		}
-		n += len(e.sum)
+	if e.kind >= forgotten {
+		return e, n
 	}
-	return e, n
+	if copy(e.sum[:], b[n:]) < len(e.sum) {
+		return e, 0
+	}
+	n += len(e.sum)
+	if e.kind&traced == 0 {
+		return e, n
+	}
+	if copy(e.from[:], b[n:]) < len(e.from) {
+		return e, 0
+	}
+	return e, n + len(e.from)
 }
 
 // entries calls f for every entry of a block that is at this offset.
@@ -211,6 +236,25 @@ func replace(name string, write func(*os.File) error) (_ *os.File, err error) {
 	return f, nil
 }
 
+// rule begins what was written under some rules.
+func (s *Store) rule(e entry) {
+	if seed, rules := e.key[:min(len(e.key), seedBytes)], e.key[min(len(e.key), seedBytes):]; len(seed) == seedBytes && string(rules) == s.rules {
+		s.seed, s.ruledAt = binary.BigEndian.Uint64(seed), e.at
+		return
+	}
+	s.ruledAt = never
+}
+
+const (
+	seedBytes = 8
+	never     = math.MaxInt64 // the log has nothing of the rules of now at its end
+)
+
+// ruling is the entry that says which rules are those of now.
+func (s *Store) ruling(b []byte) []byte {
+	return add(b, ruled, 0, string(binary.BigEndian.AppendUint64(nil, s.seed))+s.rules)
+}
+
 // load reads what the log tells of this run; damage, another run's and what may
 // not have become durable is an error.
 func (s *Store) load() error {
@@ -237,6 +281,8 @@ func (s *Store) load() error {
 				by = string(e.key)
 			case ended:
 				by = s.boot
+			case ruled:
+				s.rule(e)
 			default:
 				return s.apply(e, at, false)
 			}

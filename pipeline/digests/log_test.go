@@ -17,7 +17,7 @@ const testUnit = "rows/chat"
 
 func openedAs(t *testing.T, dir, boot string, memory int64) *Store {
 	t.Helper()
-	s, err := open(dir, "a", boot, memory)
+	s, err := open(dir, "a", "rules", boot, memory)
 	must(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	return s
@@ -34,7 +34,11 @@ func all(t *testing.T, s *Store, keys []string) map[string]pipeline.Known {
 func some(n int, salt byte) map[string]pipeline.Known {
 	out := map[string]pipeline.Known{}
 	for i := range n {
-		out[fmt.Sprintf("key %06d", i)] = pipeline.Known{Sum: pipeline.Sum{salt, byte(i), byte(i >> 8), byte(i >> 16)}, Refused: i%7 == 0, Doubt: i%11 == 0}
+		k := pipeline.Known{Sum: pipeline.Sum{salt, byte(i), byte(i >> 8), byte(i >> 16)}, Refused: i%7 == 0, Doubt: i%11 == 0}
+		if i%3 > 0 {
+			k.Origin = pipeline.Sum{byte(i >> 8), byte(i), salt, 7}
+		}
+		out[fmt.Sprintf("key %06d", i)] = k
 	}
 	return out
 }
@@ -129,7 +133,7 @@ func TestCrashAtEachStep(t *testing.T) {
 		dead := t.TempDir()
 		must(t, os.WriteFile(filepath.Join(dead, "digests.db"), whole[:n], 0o600))
 		must(t, os.WriteFile(filepath.Join(dead, "digests.db.new"), whole[:n/2], 0o600)) // of writing it anew
-		s, err := open(dead, "a", "boot", memory)
+		s, err := open(dead, "a", "rules", "boot", memory)
 		must(t, err)
 		got := all(t, s, keys)
 		at := slices.IndexFunc(states[reached:], func(want map[string]pipeline.Known) bool { return maps.Equal(got, want) })
@@ -141,7 +145,7 @@ func TestCrashAtEachStep(t *testing.T) {
 		k := pipeline.Known{Sum: sum(77)}
 		must(t, s.Keep(ctx, testUnit, map[string]pipeline.Known{"z": k}))
 		must(t, s.Close())
-		s, err = open(dead, "a", "another boot", memory)
+		s, err = open(dead, "a", "rules", "another boot", memory)
 		must(t, err)
 		got["z"] = k
 		if now := all(t, s, append(keys, "z")); !maps.Equal(now, got) {
