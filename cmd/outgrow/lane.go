@@ -67,8 +67,12 @@ type lane[T pipeline.Record] struct {
 	back       pipeline.Source[T]
 	journal    pipeline.Journal
 	transforms []pipeline.Transform[T]
-	equal      func(context.Context, pipeline.Unit, T, T) ([]pipeline.Field, error)
-	decode     func(pipeline.Refusal) (T, error)
+	// pure as in pipeline.Delta, and the name of the rules that it speaks of; nil
+	// where no unit's transforms are.
+	pure   func(pipeline.Unit) bool
+	rules  string
+	equal  func(context.Context, pipeline.Unit, T, T) ([]pipeline.Field, error)
+	decode func(pipeline.Refusal) (T, error)
 	// fingerprint identifies the target of this lane.
 	fingerprint func(context.Context) (string, error)
 	inPlace     bool
@@ -193,7 +197,7 @@ func (l *lane[T]) Copy(ctx context.Context, gate *pipeline.Gate, meter *pipeline
 			return err
 		}
 		defer d.Close() //nolint:errcheck // what is lost of it is found again
-		job.Digests = d
+		job.Digests, job.Pure = d, l.pure
 	}
 	err := pipeline.Copy(ctx, job)
 	if err == nil && l.own {

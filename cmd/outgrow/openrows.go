@@ -76,6 +76,7 @@ func (o *opener) rowsToPostgres(l *lane[*pipeline.Row], src database, head strin
 		return err
 	}
 	tables, keys := columnsOf(cols)
+	l.rules = rows.RulesFor(buildVersion(), tables)
 	if err := o.mapRows(l, src, names(cols), keys, func(opt rows.Options) rowChange { return rows.Transform(tables, opt) }); err != nil {
 		return err
 	}
@@ -116,6 +117,7 @@ func (o *opener) mapRows(l *lane[*pipeline.Row], src database, columns, keys map
 		return err
 	}
 	l.transforms = []rowChange{change(rows.Options{FilePath: path})}
+	l.pure = func(u pipeline.Unit) bool { return !rows.DependsOnFiles(u.Name) }
 	l.decode = rowDecoder(keys)
 	return nil
 }

@@ -36,6 +36,7 @@ func (o *opener) rowsToSQLite(l *lane[*pipeline.Row], src database, head string)
 		return err
 	}
 	columns, keys := sqliteNames(cols)
+	l.rules = rows.RulesFor(buildVersion(), cols)
 	if err := o.mapRows(l, src, columns, keys, func(opt rows.Options) rowChange { return rows.SQLiteTransform(cols, opt) }); err != nil {
 		return err
 	}

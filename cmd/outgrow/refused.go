@@ -123,6 +123,11 @@ func (r *rowReader) Read(ctx context.Context, part pipeline.Part, after pipeline
 	return r.database.Read(ctx, part, after)
 }
 
+// Sift is for tables whose rows do not depend on the files.
+func (r *rowReader) Sift(ctx context.Context, part pipeline.Part, after pipeline.Cursor, seed uint64, same pipeline.Same) iter.Seq2[pipeline.Batch[*pipeline.Row], error] {
+	return pipeline.Sift(ctx, pipeline.Source[*pipeline.Row](r.database), part, after, seed, same)
+}
+
 // misled is what the target's rows say of the files that were refused.
 type misled struct {
 	wrong []string // ids of the rows that lead to a file of the target's own

@@ -176,7 +176,7 @@ func (l *lane[T]) Sync(ctx context.Context, gate *pipeline.Gate, meter *pipeline
 	if err := l.journal.Mark(ctx, synced, "yes"); err != nil {
 		return nil, err
 	}
-	units, err := pipeline.Sync(ctx, pipeline.Delta[T]{Source: l.source, Sink: l.sink, Transforms: l.transforms, Units: l.units, Workers: l.workers,
+	units, err := pipeline.Sync(ctx, pipeline.Delta[T]{Source: l.source, Sink: l.sink, Transforms: l.transforms, Pure: l.pure, Units: l.units, Workers: l.workers,
 		Gate: gate, Meter: meter, Rate: l.rate, Log: l.log, Journal: l.journal, Digests: d, Target: target, Equal: l.equal, MayDelete: how.mayDelete,
 		Exact: l.kind == pipeline.Rows, MayOverwrite: how.mayOverwrite, Conflict: how.conflict})
 	if err != nil {

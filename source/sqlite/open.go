@@ -33,7 +33,9 @@ type Config struct {
 }
 
 // Source reads the tables of one webui.db. Its methods may be called from
-// several goroutines; they share one connection and take turns.
+// several goroutines; they share one connection and take turns. Of a database in
+// no use, which no connection can see otherwise than another, a second one helps
+// to read batches.
 type Source struct {
 	cfg      Config
 	path     string
@@ -49,6 +51,9 @@ type Source struct {
 	tables []TableInfo
 	keys   map[string][]string
 	cols   map[string][]string
+
+	uri    string // how the connection was opened
+	second second
 }
 
 var (
@@ -131,24 +136,11 @@ func (s *Source) FileSystem() fstype.Type { return s.fs }
 func (s *Source) Path() string { return s.path }
 
 func (s *Source) connect(ctx context.Context, name string) error {
-	db, err := openDatabase(name)
-	if err != nil {
+	var err error
+	if s.db, err = s.begin(name); err != nil {
 		return openError(s.path, err)
 	}
-	s.db = db
-	setup := []string{"PRAGMA busy_timeout = 10000", "PRAGMA temp_store = memory"} // milliseconds
-	if s.mode == Stopped {
-		setup = append(setup, "PRAGMA locking_mode = exclusive") // before anything is read
-	}
-	setup = append(setup, "PRAGMA query_only = 1", "PRAGMA cache_size = -4096") // KiB; bounds the memory
-	for _, sql := range setup {
-		if err := s.exec(sql); err != nil {
-			return openError(s.path, err)
-		}
-	}
-	if err := s.exec("BEGIN"); err != nil { // deferred: the first read takes the snapshot
-		return openError(s.path, err)
-	}
+	s.uri = name
 	if err := s.loadSchema(ctx); err != nil {
 		return openError(s.path, err)
 	}
@@ -168,20 +160,36 @@ func (s *Source) connect(ctx context.Context, name string) error {
 	return nil
 }
 
+// begin opens a connection and its read transaction.
+func (s *Source) begin(name string) (*database, error) {
+	db, err := openDatabase(name)
+	if err != nil {
+		return nil, err
+	}
+	setup := []string{"PRAGMA busy_timeout = 10000", "PRAGMA temp_store = memory"} // milliseconds
+	if s.mode == Stopped {
+		setup = append(setup, "PRAGMA locking_mode = exclusive") // before anything is read
+	}
+	setup = append(setup, "PRAGMA query_only = 1", "PRAGMA cache_size = -4096", // KiB; bounds the memory
+		"BEGIN") // deferred: the first read takes the snapshot
+	for _, sql := range setup {
+		if err := db.exec(sql); err != nil {
+			return nil, errors.Join(err, db.close())
+		}
+	}
+	return db, nil
+}
+
 // Close ends the read transaction.
 func (s *Source) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	err := s.second.close()
 	if s.db == nil {
-		return nil
+		return err
 	}
-	for _, st := range s.stmts {
-		st.finalize()
-	}
-	s.stmts = map[string]*statement{}
-	_ = s.exec("ROLLBACK") // nothing was written
-	err := s.db.close()
-	s.db = nil
+	err = errors.Join(err, s.db.end(s.stmts))
+	s.db, s.stmts = nil, map[string]*statement{}
 	return err
 }
 

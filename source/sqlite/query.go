@@ -10,15 +10,24 @@ import (
 
 var errClosed = errors.New("the source is closed")
 
-// exec runs a statement without rows; the caller holds the lock or is alone.
-func (s *Source) exec(sql string) error {
-	st, err := s.db.prepare(sql)
+// exec runs a statement without rows.
+func (d *database) exec(sql string) error {
+	st, err := d.prepare(sql)
 	if err != nil {
 		return err
 	}
 	defer st.finalize()
 	_, err = st.step()
 	return err
+}
+
+// end ends the transaction and closes the connection.
+func (d *database) end(stmts map[string]*statement) error {
+	for _, st := range stmts {
+		st.finalize()
+	}
+	_ = d.exec("ROLLBACK") // nothing was written
+	return d.close()
 }
 
 // kept is the place of the statement that prepared keeps.

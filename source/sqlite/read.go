@@ -18,6 +18,11 @@ import (
 //
 // The connection is held while a batch is read, not while it is worked on.
 func (s *Source) Read(ctx context.Context, part pipeline.Part, after pipeline.Cursor) iter.Seq2[pipeline.Batch[*pipeline.Row], error] {
+	return s.read(ctx, part, after, nil)
+}
+
+// read reads a part; with sift not nil, without the rows that are the same.
+func (s *Source) read(ctx context.Context, part pipeline.Part, after pipeline.Cursor, sift *sifter) iter.Seq2[pipeline.Batch[*pipeline.Row], error] {
 	return func(yield func(pipeline.Batch[*pipeline.Row], error) bool) {
 		fail := func(err error) {
 			yield(pipeline.Batch[*pipeline.Row]{}, &pipeline.Error{Op: "reading table", Unit: part.Unit.Name, Err: err})
@@ -42,6 +47,7 @@ func (s *Source) Read(ctx context.Context, part pipeline.Part, after pipeline.Cu
 			fail(err)
 			return
 		}
+		rd.sift = sift
 		prev := after
 		for {
 			if err := ctx.Err(); err != nil {
@@ -53,7 +59,7 @@ func (s *Source) Read(ctx context.Context, part pipeline.Part, after pipeline.Cu
 				fail(openError(s.path, err))
 				return
 			}
-			if len(batch.Records) == 0 {
+			if batch.Read == 0 {
 				return
 			}
 			batch.Part, batch.Prev = part, prev
@@ -82,6 +88,7 @@ type reader struct {
 	s     *Source
 	table *pipeline.Table
 	sql   string
+	sift  *sifter // nil: every row is handed over
 }
 
 func (s *Source) reader(name string) (*reader, error) {
@@ -141,18 +148,11 @@ func (s *Source) header(t *TableInfo) (*pipeline.Table, error) {
 // batch reads rows with at < rowid <= to up to the limits.
 func (rd *reader) batch(at, to int64) (b pipeline.Batch[*pipeline.Row], last int64, more bool, err error) {
 	s := rd.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.db == nil {
-		return b, 0, false, errClosed
+	st, free, err := s.borrow(rd.sql)
+	if err != nil {
+		return b, 0, false, err
 	}
-	st := s.stmts[rd.sql]
-	if st == nil {
-		if st, err = s.db.prepare(rd.sql); err != nil {
-			return b, 0, false, err
-		}
-		s.stmts[rd.sql] = st
-	}
+	defer free()
 	if err := st.bind([]any{at, to}); err != nil {
 		return b, 0, false, err
 	}
@@ -169,6 +169,18 @@ func (rd *reader) batch(at, to int64) (b pipeline.Batch[*pipeline.Row], last int
 			return b, last, false, s.quiet()
 		}
 		last = st.integer(0)
+		b.Read++
+		if rd.sift != nil {
+			origin, size, same, err := rd.sift.look(st, rd.table)
+			if err != nil {
+				return b, 0, false, err
+			}
+			if same {
+				b.Same, b.Bytes = b.Same+1, b.Bytes+int64(size)
+				continue
+			}
+			b.Origins = append(b.Origins, origin)
+		}
 		if len(values) < width {
 			values, heads = make([]any, 32*width), make([]pipeline.Row, 32)
 		}
@@ -179,7 +191,6 @@ func (rd *reader) batch(at, to int64) (b pipeline.Batch[*pipeline.Row], last int
 			row.Values[i] = st.column(i+1, &texts)
 		}
 		b.Records = append(b.Records, row)
-		b.Read++
 		b.Bytes += int64(row.Size())
 	}
 	return b, last, true, s.quiet()
