@@ -30,9 +30,9 @@ func grown(b *testing.B) string {
 		if err := db.QueryRow("SELECT group_concat('\"' || name || '\"') FROM pragma_table_info('" + table + "') WHERE name NOT IN ('id', 'share_id', '" + set + "')").Scan(&columns); err != nil {
 			b.Fatal(err)
 		}
-		_, err := db.Exec(fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d), one AS (SELECT * FROM %s LIMIT 1)
-			INSERT INTO %s (id, "%s", %s) SELECT printf('%%08x-0000-4000-8000-%%012x', i, i * 7919), '{"text": "' || hex(randomblob(%d)) || '"}', %[5]s FROM n, one`,
-			n, table, table, set, columns, 40_000_000/n/2))
+		_, err := db.Exec(fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %[1]d), one AS (SELECT * FROM %[2]s LIMIT 1)
+			INSERT INTO %[2]s (id, "%[3]s", %[4]s) SELECT printf('%%08x-%%04x-4000-8000-%%012x', i, %[5]d, i * 7919), '{"text": "' || hex(randomblob(%[5]d)) || '"}', %[4]s FROM n, one`,
+			n, table, set, columns, 40_000_000/n/2))
 		if err != nil {
 			b.Fatal(err)
 		}
