@@ -34,10 +34,14 @@ var registerVFS = sync.OnceValue(func() error {
 	return nil
 })
 
-// readOnlyVFS is the C structure of a VFS with the xOpen it stands in front of.
+// readOnlyVFS is the C structure of a VFS with the xOpen it stands in front of,
+// the bytes of the files of that, behind which there are our own, and whether it
+// reads ahead.
 type readOnlyVFS struct {
 	vfs   lib.Tsqlite3_vfs
 	xOpen uintptr
+	size  uintptr
+	ahead bool
 }
 
 type openFunc = func(tls *libc.TLS, vfs, path, file uintptr, flags int32, outFlags uintptr) int32
@@ -62,8 +66,10 @@ func putInFront(tls *libc.TLS, name, base string) error {
 	}
 	v := at[readOnlyVFS](p)
 	v.vfs = *at[lib.Tsqlite3_vfs](found)
-	v.xOpen = v.vfs.FxOpen
+	v.xOpen, v.ahead = v.vfs.FxOpen, name == vfsNoLocks
 	v.vfs.FpNext, v.vfs.FzName = 0, zName
+	v.size = (uintptr(v.vfs.FszOsFile) + 15) &^ 15
+	v.vfs.FszOsFile = int32(v.size + unsafe.Sizeof(ahead{}))
 	v.vfs.FxOpen = *(*uintptr)(unsafe.Pointer(&struct{ f openFunc }{openReadOnly}))
 	v.vfs.FxDelete = *(*uintptr)(unsafe.Pointer(&struct {
 		f func(*libc.TLS, uintptr, uintptr, int32) int32
@@ -79,8 +85,12 @@ func openReadOnly(tls *libc.TLS, vfs, path, file uintptr, flags int32, outFlags 
 	if flags&own == 0 {
 		flags = flags&^(lib.SQLITE_OPEN_READWRITE|lib.SQLITE_OPEN_CREATE|lib.SQLITE_OPEN_EXCLUSIVE) | lib.SQLITE_OPEN_READONLY
 	}
-	original := at[readOnlyVFS](vfs).xOpen
-	return (*(*openFunc)(unsafe.Pointer(&struct{ uintptr }{original})))(tls, vfs, path, file, flags, outFlags)
+	v := at[readOnlyVFS](vfs)
+	rc := (*(*openFunc)(unsafe.Pointer(&struct{ uintptr }{v.xOpen})))(tls, vfs, path, file, flags, outFlags)
+	if rc == lib.SQLITE_OK && v.ahead && flags&lib.SQLITE_OPEN_MAIN_DB != 0 {
+		readAhead(tls, file, v.size)
+	}
+	return rc
 }
 
 func deleteNothing(*libc.TLS, uintptr, uintptr, int32) int32 { return lib.SQLITE_READONLY }
