@@ -9,6 +9,11 @@
 // was killed is there; what it wrote before the machine stopped may not be, so the
 // log is not believed then, unless that process had come to its end.
 //
+// Beside the digest of what was written there may be the origin, of what that was
+// made of: with it a record that has not changed need not be made again. Origins
+// belong to the rules by which records are made; under other rules they are not
+// believed, while what the target holds is known as before.
+//
 // In memory it needs at most 32 MiB for the index, which is on disk when it is
 // larger (from about 1.5 million records), and half a megabyte besides.
 package digests
