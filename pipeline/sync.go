@@ -360,6 +360,9 @@ const (
 // take removes records from the target, and those that cannot stay without them.
 func (s *syncer[T]) take(ctx context.Context, u Unit, keys []string, why leave) error {
 	for part := range slices.Chunk(keys, page) {
+		if err := s.doubt(ctx, u, part); err != nil {
+			return err
+		}
 		err := s.Backoff.Do(ctx, func(int) error {
 			return s.remove(ctx, u, part, func(out Outcome) error { return s.left(ctx, out, why == leaveWaiting) })
 		})
@@ -384,6 +387,23 @@ func (s *syncer[T]) take(ctx context.Context, u Unit, keys []string, why leave) 
 		s.note(u.ID(), UnitSync{Deleted: int64(len(part))})
 	}
 	return nil
+}
+
+// doubt notes that records are about to leave the target: whatever their source
+// holds by the time of the next pass, should this one not come to its end, they are
+// not taken for what is there.
+func (s *syncer[T]) doubt(ctx context.Context, u Unit, keys []string) error {
+	known, err := s.Digests.Look(ctx, u.ID(), keys)
+	if err != nil {
+		return err
+	}
+	marks := map[string]Known{}
+	for key, k := range known {
+		if !k.Refused && !k.Doubt {
+			marks[key] = Known{Sum: k.Sum, Doubt: true}
+		}
+	}
+	return s.Digests.Keep(ctx, u.ID(), marks)
 }
 
 // left settles what cannot stay without records that are about to be removed. If

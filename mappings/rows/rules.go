@@ -16,7 +16,7 @@ const Rules = 1
 // the program.
 func RulesFor[C Column | SQLiteColumn](version string, tables map[string][]C) string {
 	h := sha256.New()
-	_, _ = fmt.Fprintf(h, "%q %d %T %v", version, Rules, tables, tables) // maps are printed in the order of their keys
+	_, _ = fmt.Fprintf(h, "%q %d %T %#v", version, Rules, tables, tables) // maps are printed in the order of their keys
 	return hex.EncodeToString(h.Sum(nil))
 }
 

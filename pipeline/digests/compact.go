@@ -24,7 +24,7 @@ func (s *Store) block(at int64, f func(entry) error) error {
 // current gives the slot of an entry that stands for its key; it is empty for
 // any other entry.
 func (s *Store) current(e entry) (i uint64, o slot, err error) {
-	if e.kind >= forgotten || s.byID[e.unit] == nil {
+	if !summed(e.kind) || s.byID[e.unit] == nil {
 		return 0, slot{}, nil
 	}
 	return s.index.find(s.hash(e.unit, string(e.key)), func(o slot) (bool, error) { return o.at() == e.at, nil })
@@ -32,7 +32,7 @@ func (s *Store) current(e entry) (i uint64, o slot, err error) {
 
 // compact writes the log anew, without what does not count any more.
 func (s *Store) compact() error {
-	head := header(s.run)
+	head := header(magic, s.run)
 	var size int64
 	at := map[uint64][]int64{} // the blocks, by unit
 	ruledAt := int64(never)
@@ -89,7 +89,7 @@ func (s *Store) compact() error {
 		return err
 	}
 	err = s.file.Close()
-	s.file, s.size, s.dead, s.windows, s.ruledAt = f, size, 0, windows{}, ruledAt
+	s.file, s.size, s.dead, s.windows, s.ruledAt, s.old = f, size, 0, windows{}, ruledAt, false
 	for id, n := range at {
 		s.byID[id].blocks = n
 	}

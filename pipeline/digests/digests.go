@@ -48,6 +48,7 @@ type Store struct {
 	size    int64    // of the log, as far as it is good
 	writing bool     // begun stands at the log's end, ended does not
 	synced  bool     // all that was written is durable
+	old     bool     // the log is one of oldMagic
 	broken  error    // the index does not fit the log any more
 	lost    error
 	units   map[string]*unit
@@ -111,7 +112,7 @@ func (s *Store) Lost() error { return s.lost }
 // empty forgets all.
 func (s *Store) empty() (err error) {
 	s.units, s.byID, s.nextID, s.size, s.live, s.dead = map[string]*unit{}, map[uint64]*unit{}, 1, 0, 0, 0
-	s.seed, s.ruledAt = rand.Uint64(), never
+	s.seed, s.ruledAt, s.old = rand.Uint64(), never, false
 	s.windows = windows{}
 	s.index, err = newIndex(s.dir, s.memory, firstBits)
 	return err
@@ -182,10 +183,10 @@ func (s *Store) begin() (err error) {
 	}
 	switch {
 	case s.file == nil:
-		head := header(s.run)
+		head := header(magic, s.run)
 		s.file, err = replace(s.name, func(f *os.File) error { _, err := f.Write(head); return err })
 		s.size = int64(len(head))
-	case s.dead > s.live && s.dead > few:
+	case s.old, s.dead > s.live && s.dead > few:
 		err = s.compact()
 	default:
 		err = s.file.Truncate(s.size) // what a process that died had begun

@@ -1,6 +1,7 @@
 package digests
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -100,6 +101,11 @@ func TestForgetsWhatIsNotItsOwn(t *testing.T) {
 	ctx := t.Context()
 	for name, spoil := range map[string]func(string){
 		"another run": func(string) {},
+		"another version": func(file string) {
+			b, err := os.ReadFile(file)
+			must(t, err)
+			must(t, os.WriteFile(file, bytes.Replace(b, []byte(magic), []byte("outgrow digests 9\n"), 1), 0o600))
+		},
 		"damaged": func(file string) {
 			must(t, os.WriteFile(file, []byte("not a database, but long enough to be read as one"), 0o600))
 		},

@@ -19,7 +19,12 @@ import (
 // The log begins with magic, the length of the run's name and that name. Blocks
 // follow, each written by one call: length and CRC-32C of what it holds, then
 // entries, all of one unit. A later entry of a key stands for the earlier ones.
-const magic = "outgrow digests 3\n"
+// The log before this one had neither origins nor rules: it is read, and written
+// anew before anything is added.
+const (
+	magic    = "outgrow digests 3\n"
+	oldMagic = "outgrow digests 2\n" // as long
+)
 
 // blockHead is the bytes of a block before its entries.
 const blockHead = 8
@@ -27,21 +32,26 @@ const blockHead = 8
 // maxBlock is more than any block holds.
 const maxBlock = 1 << 30
 
-// What an entry says. Up to forgotten it is of a key, the others are of a unit,
-// or of all.
+// What an entry says of a key.
 const (
 	refused   byte = 1 << iota // added to an entry with a sum
 	doubt                      // added to an entry with a sum
-	traced                     // added to an entry with a sum: an origin follows that
 	forgotten                  // the key is known no more; no sum
+	traced                     // added to an entry with a sum: an origin follows that
+)
 
-	named   byte = 0x80 + iota // the key is the unit's name
+// What an entry says of a unit, or of all; it has no sum.
+const (
+	named   byte = 0x83 + iota // the key is the unit's name
 	whole                      // the unit was compared to its end
 	dropped                    // the unit is known no more
 	begun                      // a process writes from here on; the key is the boot's id
 	ended                      // and has made durable what it wrote
 	ruled                      // the key is the seed of the origins from here on, and the rules
 )
+
+// summed reports whether an entry of this kind has a sum.
+func summed(kind byte) bool { return kind&^(refused|doubt|traced) == 0 }
 
 // entry is one of the log. Its key is only valid until the next is read.
 type entry struct {
@@ -109,7 +119,7 @@ func decode(b []byte) (e entry, n int) {
 		return e, 0
 	}
 	e.key, n = b[n:n+int(length)], n+int(length)
-	if e.kind >= forgotten {
+	if !summed(e.kind) {
 		return e, n
 	}
 	if copy(e.sum[:], b[n:]) < len(e.sum) {
@@ -147,7 +157,7 @@ var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
 
-func header(run string) []byte {
+func header(magic, run string) []byte {
 	return append(binary.AppendUvarint([]byte(magic), uint64(len(run))), run...)
 }
 
@@ -267,9 +277,13 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
-	head := header(s.run)
+	head := header(magic, s.run)
 	have := make([]byte, len(head))
-	if _, err := io.ReadFull(f, have); err != nil || string(have) != string(head) {
+	if _, err := io.ReadFull(f, have); err != nil {
+		return errOther
+	}
+	s.old = string(have) == string(header(oldMagic, s.run))
+	if !s.old && string(have) != string(head) {
 		return errOther
 	}
 	s.size = info.Size()

@@ -114,7 +114,7 @@ func TestCrashAtEachStep(t *testing.T) {
 	for i := range 3 {
 		k := pipeline.Known{Sum: sum(byte(i)), Doubt: true}
 		step(s.Keep(ctx, testUnit, map[string]pipeline.Known{"a": k, "b": k}))
-		k.Doubt = false
+		k.Doubt, k.Origin = false, sum(byte(i+100))
 		step(s.Keep(ctx, testUnit, map[string]pipeline.Known{"a": k, "b": k, "c": k}))
 		step(s.Refuse(ctx, testUnit, []string{"b"}))
 		step(s.Forget(ctx, testUnit, []string{"c"}))
