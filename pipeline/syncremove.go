@@ -1,0 +1,154 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// removeUnseen removes what the source has no more.
+func (s *syncer[T]) removeUnseen(ctx context.Context, u Unit) error {
+	for keys, err := range s.Digests.Unseen(ctx, u.ID()) {
+		if err != nil {
+			return err
+		}
+		for part := range slices.Chunk(keys, page) {
+			if part, err = s.mine(ctx, u, part); err == nil {
+				err = s.take(ctx, u, part, leaveGone)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// page is how many records are removed at a time.
+const page = 1000
+
+// leave says why records leave the target.
+type leave byte
+
+const (
+	leaveGone    leave = iota // the source has them no more
+	leaveRefused              // the target refuses what they are now
+	leaveWaiting              // it may take that once others are there, or gone
+)
+
+// take removes records from the target, and those that cannot stay without them.
+func (s *syncer[T]) take(ctx context.Context, u Unit, keys []string, why leave) error {
+	for part := range slices.Chunk(keys, page) {
+		if err := s.doubt(ctx, u, part); err != nil {
+			return err
+		}
+		err := s.Backoff.Do(ctx, func(int) error {
+			return s.remove(ctx, u, part, func(out Outcome) error { return s.left(ctx, out, why == leaveWaiting) })
+		})
+		if err != nil {
+			return fmt.Errorf("removing from %s: %w", u.ID(), err)
+		}
+		s.acted(len(part))
+		if why != leaveGone {
+			continue
+		}
+		if s.quarantined(u.ID()) {
+			if err := s.Journal.Release(ctx, u.ID(), part); err != nil {
+				return err
+			}
+		}
+		if err := s.Digests.Forget(ctx, u.ID(), part); err != nil {
+			return err
+		}
+		for _, key := range part {
+			s.undecide(u.ID(), key)
+		}
+		s.note(u.ID(), UnitSync{Deleted: int64(len(part))})
+	}
+	return nil
+}
+
+// doubt notes that records are about to leave the target: whatever their source
+// holds by the time of the next pass, should this one not come to its end, they are
+// not taken for what is there.
+func (s *syncer[T]) doubt(ctx context.Context, u Unit, keys []string) error {
+	known, err := s.Digests.Look(ctx, u.ID(), keys)
+	if err != nil {
+		return err
+	}
+	marks := map[string]Known{}
+	for key, k := range known {
+		if !k.Refused && !k.Doubt {
+			marks[key] = Known{Sum: k.Sum, Doubt: true}
+		}
+	}
+	return s.Digests.Keep(ctx, u.ID(), marks)
+}
+
+// left settles what cannot stay without records that are about to be removed. If
+// these may come back, it is tried again, and what is cleared is written again.
+func (s *syncer[T]) left(ctx context.Context, out Outcome, back bool) error {
+	changed := out.Changed
+	if back {
+		changed = nil
+	}
+	if err := s.Journal.AddLines(ctx, out.Refused, changed); err != nil {
+		return err
+	}
+	gone, cleared := map[string][]string{}, map[string]map[string]Known{}
+	for _, r := range out.Refused {
+		s.decide(r.Unit, r.Key, fateCounted)
+		gone[r.Unit] = append(gone[r.Unit], r.Key)
+	}
+	for unit, keys := range gone {
+		s.refused(unit, back)
+		if err := s.Digests.Refuse(ctx, unit, keys); err != nil {
+			return err
+		}
+	}
+	if !back {
+		return nil
+	}
+	for _, c := range out.Changed {
+		if cleared[c.Unit] == nil {
+			cleared[c.Unit] = map[string]Known{}
+		}
+		cleared[c.Unit][c.Key] = Known{Doubt: true}
+		s.decide(c.Unit, c.Key, fateCounted)
+	}
+	for unit, keep := range cleared {
+		s.refused(unit, back)
+		if err := s.Digests.Keep(ctx, unit, keep); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropUnit removes a unit that the source has no more.
+func (s *syncer[T]) dropUnit(ctx context.Context, u Unit) error {
+	held, unseen, err := s.Digests.Count(ctx, u.ID())
+	if err != nil {
+		return err
+	}
+	err = errors.ErrUnsupported
+	if d, ok := s.Sink.(Dropper); ok {
+		err = s.Backoff.Do(ctx, func(int) error { return d.Drop(ctx, u) })
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		if err := s.removeUnseen(ctx, u); err != nil {
+			return err
+		}
+		return s.Digests.Drop(ctx, u.ID())
+	}
+	if err != nil {
+		return fmt.Errorf("removing %s: %w", u.ID(), err)
+	}
+	s.note(u.ID(), UnitSync{Deleted: max(held, unseen)})
+	s.acted(1)
+	if err := s.Digests.Drop(ctx, u.ID()); err != nil {
+		return err
+	}
+	return s.staleLines(ctx, u)
+}
