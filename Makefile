@@ -25,7 +25,7 @@ test: ## run all tests; brings its own PostgreSQL (or uses OUTGROW_TEST_DATABASE
 	testdata/servers/with-postgres.sh go test -timeout 30m $(TESTFLAGS) $(PACKAGES)
 
 race: ## run the tests of the engine under the race detector (needs a C compiler)
-	testdata/servers/with-postgres.sh env CGO_ENABLED=1 go test -race $(TESTFLAGS) ./pipeline/... $(RACEPACKAGES)
+	testdata/servers/with-postgres.sh env CGO_ENABLED=1 go test -race -timeout 30m $(TESTFLAGS) ./pipeline/... $(RACEPACKAGES)
 
 lint: $(LINTER) ## formatting, go vet, golangci-lint, file length, skips
 	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | xargs -r gofmt -l); \

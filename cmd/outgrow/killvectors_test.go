@@ -166,12 +166,14 @@ func TestKillReplace(t *testing.T) {
 // One outgrow at a time: the second one is told so, and the first goes on.
 func TestLockedJournal(t *testing.T) {
 	l, vars := fromBigTable(t, 6000, true)()
-	first := l.start(l.pair("migrate", "--only", "vectors", "--dim", "16", "--rate", "1000")...).until("its first record", func() bool { return begunQdrant(t, vars) })
-	first.held(func() {
-		l.in(l.pair("migrate", "--only", "vectors", "--dim", "16")...).exits(3, "another outgrow").nextStep()
-	})
-	first.end().exits(0)
-	l.equal("--only", "vectors", "--dim", "16")
+	only := []string{"--only", "vectors", "--dim", "16"}
+	first := l.start(l.pair("migrate", append(only, "--rate", "100")...)...).until("its first record", func() bool { return begunQdrant(t, vars) })
+	l.migrate(only...).exits(3, "another outgrow").nextStep()
+	before := total(inQdrant(t, vars))
+	first.until("more records", func() bool { return total(inQdrant(t, vars)) > before }).signal(syscall.SIGINT)
+	first.end().exits(130)
+	l.migrate(only...).exits(0, "resumed")
+	l.equal(only...)
 }
 
 // A server that goes away for a moment is waited for; one that stays away is the

@@ -1,6 +1,7 @@
 package localstate
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -205,28 +206,37 @@ func TestKilled(t *testing.T) {
 	for i := range times {
 		c := exec.CommandContext(ctx, os.Args[0])
 		c.Env = append(os.Environ(), "LOCALSTATE_TEST_DIR="+dir)
-		var told, failed strings.Builder
-		c.Stdout, c.Stderr = &told, &failed
+		var failed strings.Builder
+		c.Stderr = &failed
+		told, err := c.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(100+17*i) * time.Millisecond)
+		// It has done some steps, and is in the middle of one.
+		lines := bufio.NewScanner(told)
+		for range 2 + i {
+			if !lines.Scan() {
+				_ = c.Wait()
+				t.Fatalf("it ended: %s", failed.String())
+			}
+			last, _ = strconv.Atoi(lines.Text())
+		}
 		other := open(t, dir)
-		_, err := other.Begin(ctx, run)
-		if i == 0 && err != nil && !errors.Is(err, pipeline.ErrLocked) {
+		if _, err := other.Begin(ctx, run); !errors.Is(err, pipeline.ErrLocked) {
 			t.Errorf("beside a working process: %v", err)
 		}
 		_ = other.Close()
+		time.Sleep(time.Duration(i) * 300 * time.Microsecond)
 		_ = c.Process.Kill()
-		_ = c.Wait()
-		if failed.Len() > 0 && !strings.Contains(failed.String(), pipeline.ErrLocked.Error()) {
-			t.Fatal(failed.String())
+		for lines.Scan() {
+			last, _ = strconv.Atoi(lines.Text())
 		}
-		lines := strings.Fields(told.String())
-		if len(lines) > 0 {
-			if n, err := strconv.Atoi(lines[len(lines)-1]); err == nil {
-				last = max(last, n)
-			}
+		_ = c.Wait()
+		if failed.Len() > 0 {
+			t.Fatal(failed.String())
 		}
 		s := open(t, dir)
 		res, err := s.Begin(ctx, run)

@@ -29,7 +29,7 @@ def load(do):
 
 
 def snapshot(do):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while True:
         owui_vec.cmd_dump(types.SimpleNamespace(out=do["dump"], collections=do["corpus"], no_vectors=False))
         with open(do["dump"]) as f:

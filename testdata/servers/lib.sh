@@ -55,7 +55,7 @@ stop() {
 	pid=$(cat "$1/pid")
 	rm -f "$1/pid"
 	kill "$pid" 2>/dev/null || return 0
-	for _ in $(seq 100); do
+	for _ in $(seq 900); do # what it knows it saves
 		kill -0 "$pid" 2>/dev/null || return 0
 		sleep 0.1
 	done
