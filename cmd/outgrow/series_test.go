@@ -101,6 +101,7 @@ func (l *lab) start(args ...string) *running {
 		l.tb.Fatal(err)
 	}
 	go func() { _ = r.cmd.Wait(); close(r.done) }()
+	l.tb.Cleanup(func() { r.signal(syscall.SIGKILL); <-r.done })
 	return r
 }
 

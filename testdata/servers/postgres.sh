@@ -120,7 +120,7 @@ start() {
 		as_server "$bin/initdb" -D "$dir/data" -U postgres -A trust --locale=C.UTF-8 --encoding=UTF8 --no-sync \
 			>"$dir/initdb.log" 2>&1 || die "initdb failed: $(tail -n 3 "$dir/initdb.log")"
 	fi
-	options="-c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=200"
+	options="-c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=400"
 	[ "${OUTGROW_PG_FSYNC:-}" = 1 ] || options="$options -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 	options="$options ${OUTGROW_PG_OPTIONS:-}"
 	for try in 1 2 3; do # the port may be taken between the choice and the start
