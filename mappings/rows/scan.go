@@ -29,184 +29,172 @@ const MaxDepth = 6000
 // reads back later. Zero means that it may be stored as it is. It allocates
 // nothing. Duplicate keys and numbers of any size are fine.
 func Scan(text string) Issue {
-	s := scanner{b: unsafe.Slice(unsafe.StringData(text), len(text))}
-	return s.scan()
-}
-
-type scanner struct {
-	b      []byte
-	i      int
-	issues Issue
-	depth  int
-	stack  [MaxDepth/64 + 1]uint64 // a bit a level: 1 for an object
-}
-
-func (s *scanner) space() {
-	for s.i < len(s.b) && s.b[s.i] <= ' ' {
-		switch s.b[s.i] {
-		case ' ', '\t', '\n', '\r':
-			s.i++
-		default:
-			return
-		}
+	switch text {
+	case "null", "{}", "[]": // most of what is short
+		return 0
 	}
+	return scan(unsafe.Slice(unsafe.StringData(text), len(text)))
 }
 
-func (s *scanner) scan() Issue {
-	b := s.b
+// space gives the place behind the blanks at i.
+func space(b []byte, i int) int {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+func scan(b []byte) (issues Issue) {
+	var stack [MaxDepth/64 + 1]uint64 // a bit a level: 1 for an object
+	depth, i := 0, 0
+	var issue Issue
 value:
-	s.space()
-	if s.i >= len(b) {
+	i = space(b, i)
+	if i >= len(b) {
 		return Invalid
 	}
-	switch c := b[s.i]; c {
+	switch c := b[i]; c {
 	case '{', '[':
-		if s.depth == MaxDepth {
+		if depth == MaxDepth {
 			return TooDeep
 		}
-		word, bit := s.depth/64, uint64(1)<<(s.depth%64)
-		s.depth++
-		s.i++
-		s.space()
-		if s.i >= len(b) {
+		word, bit := depth/64, uint64(1)<<(depth%64)
+		depth++
+		if i = space(b, i+1); i >= len(b) {
 			return Invalid
 		}
 		if c == '[' {
-			s.stack[word] &^= bit
-			if b[s.i] != ']' {
+			stack[word] &^= bit
+			if b[i] != ']' {
 				goto value
 			}
-			s.i++
-			s.depth--
+			i++
+			depth--
 			goto after
 		}
-		s.stack[word] |= bit
-		if b[s.i] == '}' {
-			s.i++
-			s.depth--
+		stack[word] |= bit
+		if b[i] == '}' {
+			i++
+			depth--
 			goto after
 		}
 		goto key
 	case '"':
-		if !s.str() {
-			return Invalid
-		}
+		i, issue = str(b, i+1)
+		issues |= issue
 	case 't':
-		if !s.word("true") {
-			return Invalid
-		}
+		i = word(b, i, "true")
 	case 'f':
-		if !s.word("false") {
-			return Invalid
-		}
+		i = word(b, i, "false")
 	case 'n':
-		if !s.word("null") {
-			return Invalid
-		}
+		i = word(b, i, "null")
 	case 'N':
-		if !s.word("NaN") {
-			return Invalid
-		}
-		s.issues |= NotFinite
+		i = word(b, i, "NaN")
+		issues |= NotFinite
 	case 'I':
-		if !s.word("Infinity") {
-			return Invalid
-		}
-		s.issues |= NotFinite
+		i = word(b, i, "Infinity")
+		issues |= NotFinite
 	default:
-		if !s.number() {
-			return Invalid
-		}
+		i, issue = numeral(b, i)
+		issues |= issue
 	}
-after:
-	s.space()
-	if s.depth == 0 {
-		if s.i != len(b) {
-			return Invalid
-		}
-		return s.issues
-	}
-	if s.i >= len(b) {
+	if i < 0 {
 		return Invalid
 	}
-	if level := s.depth - 1; s.stack[level/64]>>(level%64)&1 == 1 {
-		switch b[s.i] {
+after:
+	i = space(b, i)
+	if depth == 0 {
+		if i != len(b) {
+			return Invalid
+		}
+		return issues
+	}
+	if i >= len(b) {
+		return Invalid
+	}
+	if level := depth - 1; stack[level/64]>>(level%64)&1 == 1 {
+		switch b[i] {
 		case ',':
-			s.i++
-			s.space()
+			i = space(b, i+1)
 			goto key
 		case '}':
-			s.i++
-			s.depth--
+			i++
+			depth--
 			goto after
 		}
 		return Invalid
 	}
-	switch b[s.i] {
+	switch b[i] {
 	case ',':
-		s.i++
+		i++
 		goto value
 	case ']':
-		s.i++
-		s.depth--
+		i++
+		depth--
 		goto after
 	}
 	return Invalid
 key:
-	if s.i >= len(b) || b[s.i] != '"' || !s.str() {
+	if i >= len(b) || b[i] != '"' {
 		return Invalid
 	}
-	s.space()
-	if s.i >= len(b) || b[s.i] != ':' {
+	if i, issue = str(b, i+1); i < 0 {
 		return Invalid
 	}
-	s.i++
+	issues |= issue
+	if i = space(b, i); i >= len(b) || b[i] != ':' {
+		return Invalid
+	}
+	i++
 	goto value
 }
 
-func (s *scanner) word(w string) bool {
-	if len(s.b)-s.i < len(w) || string(s.b[s.i:s.i+len(w)]) != w {
-		return false
+// word passes a word; -1 means that it does not stand there.
+func word(b []byte, i int, w string) int {
+	if len(b)-i < len(w) || string(b[i:i+len(w)]) != w {
+		return -1
 	}
-	s.i += len(w)
-	return true
+	return i + len(w)
 }
 
-func (s *scanner) number() bool {
-	if s.b[s.i] == '-' {
-		s.i++
-		if s.word("Infinity") {
-			s.issues |= NotFinite
-			return true
+// numeral passes a number; -1 means that it is none.
+func numeral(b []byte, i int) (int, Issue) {
+	if b[i] == '-' {
+		i++
+		if j := word(b, i, "Infinity"); j > 0 {
+			return j, NotFinite
 		}
 	}
-	if s.i < len(s.b) && s.b[s.i] == '0' {
-		s.i++
-	} else if !s.digits() {
-		return false
+	if i < len(b) && b[i] == '0' {
+		i++
+	} else if i = digits(b, i); i < 0 {
+		return -1, 0
 	}
-	if s.i < len(s.b) && s.b[s.i] == '.' {
-		s.i++
-		if !s.digits() {
-			return false
+	if i < len(b) && b[i] == '.' {
+		if i = digits(b, i+1); i < 0 {
+			return -1, 0
 		}
 	}
-	if s.i < len(s.b) && s.b[s.i]|0x20 == 'e' {
-		s.i++
-		if s.i < len(s.b) && (s.b[s.i] == '+' || s.b[s.i] == '-') {
-			s.i++
+	if i < len(b) && b[i]|0x20 == 'e' {
+		i++
+		if i < len(b) && (b[i] == '+' || b[i] == '-') {
+			i++
 		}
-		return s.digits()
+		i = digits(b, i)
 	}
-	return true
+	return i, 0
 }
 
-func (s *scanner) digits() bool {
-	from := s.i
-	for s.i < len(s.b) && s.b[s.i]-'0' < 10 {
-		s.i++
+// digits passes one digit or more; -1 means that there is none.
+func digits(b []byte, i int) int {
+	from := i
+	for i < len(b) && b[i]-'0' < 10 {
+		i++
 	}
-	return s.i > from
+	if i == from {
+		return -1
+	}
+	return i
 }
 
 const (
@@ -222,10 +210,10 @@ func special(w uint64) uint64 {
 	return ((w-0x20*ones)&^w | (quote-ones)&^quote | (slash-ones)&^slash) & highs
 }
 
-// str passes a string, from its quote to behind its other quote.
-func (s *scanner) str() bool {
-	b, i := s.b, s.i+1
-	from, seen := i, uint64(0)
+// str passes a string from behind its quote to behind its other quote; -1 means
+// that it has none.
+func str(b []byte, i int) (int, Issue) {
+	from, seen, issues := i, uint64(0), Issue(0)
 	for {
 		if i+8 <= len(b) {
 			w := binary.LittleEndian.Uint64(b[i:])
@@ -237,25 +225,24 @@ func (s *scanner) str() bool {
 			}
 			i += bits.TrailingZeros64(marks) >> 3
 		} else if i >= len(b) {
-			return false
+			return -1, 0
 		}
 		switch c := b[i]; {
 		case c == '"':
 			// Outside of strings bytes that are not ASCII are no JSON.
 			if seen&highs != 0 && !valid(b[from:i]) {
-				s.issues |= BadUTF8
+				issues |= BadUTF8
 			}
-			s.i = i + 1
-			return true
+			return i + 1, issues
 		case c == '\\':
 			n, issue := escape(b[i:])
 			if n == 0 {
-				return false
+				return -1, 0
 			}
-			s.issues |= issue
+			issues |= issue
 			i += n
 		case c < 0x20:
-			s.issues |= RawControl
+			issues |= RawControl
 			i++
 		default:
 			seen |= uint64(c)

@@ -62,11 +62,11 @@ func (s *Sink) finish(ctx context.Context, step func(string)) (pipeline.Outcome,
 		return out, err
 	}
 
-	// Looking for orphans keeps one processor of the server busy, for one large
-	// table, while indexes can be built beside it.
-	step(fmt.Sprintf("building %d indexes, analyzing, looking for rows without a parent", len(indexes)))
+	// Both only read, so they stand beside each other, and nothing waits for a
+	// lock; what is rebuilt below wants each table for itself.
+	step("analyzing, looking for rows without a parent")
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.buildIndexes(gctx, indexes, there, room) })
+	g.Go(func() error { return s.analyze(gctx, there) })
 	dirty := map[string]bool{}
 	if marks[markSettled] == "" {
 		g.Go(func() (err error) {
@@ -88,12 +88,11 @@ func (s *Sink) finish(ctx context.Context, step func(string)) (pipeline.Outcome,
 	if err := s.addKeys(ctx, keys, step); err != nil {
 		return out, err
 	}
-	step("setting sequences")
-	if err := s.sequences(ctx, sorted(there)); err != nil {
-		return out, err
-	}
-	step("validating the foreign keys")
-	if err := s.validate(ctx, keys, there, room); err != nil {
+	step(fmt.Sprintf("building %d indexes, validating %d foreign keys, setting sequences", len(indexes), len(keys)))
+	g, gctx = errgroup.WithContext(ctx)
+	g.Go(func() error { return s.restore(gctx, restorations(indexes, keys, there, s.t), room) })
+	g.Go(func() error { return s.sequences(gctx, sorted(there)) })
+	if err := g.Wait(); err != nil {
 		return out, err
 	}
 	return out, s.store.Mark(ctx, markFinished, "yes")
@@ -131,11 +130,14 @@ func bySize(tables map[string]*pg.Table) []string {
 	return names
 }
 
-// parallel calls f for every name on as many connections as there are writers,
-// at most three.
+// connections is how many statements work on the finish at a time: as many as
+// there are writers, at most three.
+func (s *Sink) connections() int { return max(1, min(3, s.cfg.Writers)) }
+
+// parallel calls f for every name on several connections.
 func (s *Sink) parallel(ctx context.Context, names []string, f func(context.Context, *pgxpool.Conn, string) error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(max(1, min(3, s.cfg.Writers)))
+	g.SetLimit(s.connections())
 	for _, name := range names {
 		g.Go(func() error {
 			if err := ctx.Err(); err != nil {
@@ -156,37 +158,6 @@ func (s *Sink) roomy(ctx context.Context) (string, error) {
 	return sql, err
 }
 
-// buildIndexes builds what was taken away, those of the largest tables first,
-// and analyzes every table behind its own, beside those of the others.
-func (s *Sink) buildIndexes(ctx context.Context, indexes map[string]index, tables map[string]*pg.Table, room string) error {
-	of := map[string][]string{}
-	for _, name := range sorted(indexes) {
-		of[indexes[name].Table] = append(of[indexes[name].Table], name)
-	}
-	var names []string
-	for _, table := range bySize(tables) {
-		names = append(append(names, of[table]...), table)
-	}
-	return s.parallel(ctx, names, func(ctx context.Context, c *pgxpool.Conn, name string) error {
-		x, ok := indexes[name] // no table has the name of an index
-		if !ok {
-			_, err := c.Exec(ctx, "ANALYZE "+s.t(name))
-			return err
-		}
-		err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
-			// Measured on two processors: several indexes at a time, each by one
-			// process, take a quarter less time of them than with the server's
-			// own parallel workers.
-			sql := room + "; SET LOCAL max_parallel_maintenance_workers = 0; " + x.SQL
-			if _, err := tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
-				return err
-			}
-			return s.store.MarkTx(ctx, tx, markIndex+name, "")
-		})
-		return pg.Classify("building the index "+name, err)
-	})
-}
-
 // addKeys adds all foreign keys without looking at the rows, which locks both
 // tables for a moment.
 func (s *Sink) addKeys(ctx context.Context, keys []foreignKey, step func(string)) error {
@@ -205,30 +176,6 @@ func (s *Sink) addKeys(ctx context.Context, keys []foreignKey, step func(string)
 			k.Added = true
 			if err := s.mark(ctx, tx, k.mark(), k); err != nil {
 				return err
-			}
-		}
-		return nil
-	})
-}
-
-// validate validates the foreign keys of each table, several tables at a time,
-// the largest first.
-func (s *Sink) validate(ctx context.Context, keys []foreignKey, tables map[string]*pg.Table, room string) error {
-	of := map[string][]foreignKey{}
-	for _, k := range keys {
-		of[k.Table] = append(of[k.Table], k)
-	}
-	return s.parallel(ctx, bySize(tables), func(ctx context.Context, c *pgxpool.Conn, table string) error {
-		for _, k := range of[table] {
-			err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
-				sql := room + "; ALTER TABLE ONLY " + s.t(table) + " VALIDATE CONSTRAINT " + pg.Ident(k.Name)
-				if _, err := tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
-					return err
-				}
-				return s.store.MarkTx(ctx, tx, k.mark(), "")
-			})
-			if err != nil {
-				return pg.Classify("validating the foreign key "+k.Name, err)
 			}
 		}
 		return nil
