@@ -17,6 +17,7 @@ type CLI struct {
 	Migrate  migrateCmd  `cmd:"" help:"Copy rows, vectors and files; the same command resumes."`
 	Sync     syncCmd     `cmd:"" help:"Bring a migrated target up to a source that has changed since: only what is new, changed or gone."`
 	Cutover  cutoverCmd  `cmd:"" help:"The guided run: doctor, plan, migrate and sync while Open WebUI runs, then stop, last pass, verify, start."`
+	Rehearse rehearseCmd `cmd:"" help:"Migrate into a scratch database beside the target's, with what acts by itself silenced, for looking at; and remove it again."`
 	Rollback rollbackCmd `cmd:"" help:"The way back: from a scaled deployment into a fresh DATA_DIR with SQLite, embedded Chroma and local files."`
 	Accept   acceptCmd   `cmd:"" help:"End a run that is proven: remove outgrow's state from the target, and say what may be deleted by hand."`
 	Watch    watchCmd    `cmd:"" help:"After the stop: tell what is still written to the old side."`
@@ -102,6 +103,12 @@ var examples = map[string][]string{
 		"outgrow cutover --from ./data --to scaled.env   # asks before the stop",
 		"outgrow cutover --from ./data --to scaled.env --stop-cmd 'docker compose stop' --start-cmd 'docker compose -f scaled.yml up -d' --health http://127.0.0.1:8080/health --yes",
 		"outgrow cutover --from ./data --to scaled.env --restart 45s   # how long Open WebUI takes to stop and start, for the prediction",
+	},
+	"rehearse": {
+		"outgrow rehearse --from ./data --to scaled.env --env-out rehearsal.env   # then start one Open WebUI with rehearsal.env",
+		"outgrow rehearse --from ./data --to scaled.env --data /mnt/big/rehearsal --verify",
+		"outgrow rehearse --from ./data --to scaled.env --only rows --database try_rows",
+		"outgrow rehearse --from ./data --to scaled.env --remove   # the database, the folder and the env file",
 	},
 	"rollback": {
 		"outgrow rollback --from scaled.env --to ./data-back   # Open WebUI stopped; ./data-back must not exist",

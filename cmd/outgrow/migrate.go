@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"outgrow/cmd/outgrow/telemetry"
+	"outgrow/mappings/silence"
 	"outgrow/pipeline"
 	sink "outgrow/sink/files"
 )
@@ -270,6 +271,10 @@ func (m *migration) printDone(refused, ledger []pipeline.Tally, waiting map[stri
 	for _, t := range ledger {
 		if t.Reason == sink.OwnerKept {
 			m.say("owner   files keep the owner who wrote them, as this user may not give them away (in the ledger): chown them if Open WebUI runs as another")
+			continue
+		}
+		if t.Reason == silence.Left {
+			m.say("left    %s of %s: of a form that is not known here, so not silenced; look at it before Open WebUI is started there (in the ledger)", plural(t.Count, "value"), t.Unit)
 			continue
 		}
 		m.say("changed %s of %s: %s (in the ledger)", plural(t.Count, "value"), t.Unit, t.Reason)

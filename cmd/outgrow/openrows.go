@@ -12,6 +12,7 @@ import (
 	"outgrow/mappings/files"
 	"outgrow/mappings/pg"
 	"outgrow/mappings/rows"
+	"outgrow/mappings/silence"
 	"outgrow/pipeline"
 	sink "outgrow/sink/postgres"
 	back "outgrow/source/postgres"
@@ -79,6 +80,9 @@ func (o *opener) rowsToPostgres(l *lane[*pipeline.Row], src database, head strin
 	l.rules = rows.RulesFor(buildVersion(), tables)
 	if err := o.mapRows(l, src, names(cols), keys, func(opt rows.Options) rowChange { return rows.Transform(tables, opt) }); err != nil {
 		return err
+	}
+	if o.silence(t.Comment, l); o.silenced {
+		o.tell(pipeline.Note, silence.Silenced, 0, "the target is a rehearsal's database: what Open WebUI does by itself is silenced on the way there (in the ledger)", "")
 	}
 	if !o.opt.verify {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"outgrow/mappings/silence"
 	"outgrow/pipeline"
 )
 
@@ -95,6 +96,10 @@ func reasonText(r pipeline.Reason) string {
 		return "A reference to something that is gone was cleared"
 	case pipeline.Replayed:
 		return "Repaired by hand and put in"
+	case silence.Silenced:
+		return "Silenced for a rehearsal: Open WebUI would act on it by itself"
+	case silence.Left:
+		return "Not silenced for a rehearsal, as its form is not known"
 	case "owner":
 		return "Files keep the owner who wrote them"
 	case "nul":

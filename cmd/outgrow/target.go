@@ -80,6 +80,11 @@ func (s *session) targetRows(ctx context.Context) error {
 	tables, keys := columnsOf(cols)
 	l.transforms = []rowChange{rows.Transform(tables, rows.Options{})}
 	l.decode = rowDecoder(keys)
+	t, err := dst.Inspect(ctx)
+	if err != nil {
+		return err
+	}
+	s.silence(t.Comment, l)
 	return nil
 }
 

@@ -35,6 +35,9 @@ func (l *loader) database() {
 	}
 }
 
+// databaseParts stand for DATABASE_URL when all of them are given.
+var databaseParts = []string{"DATABASE_TYPE", "DATABASE_USER", "DATABASE_PASSWORD", "DATABASE_HOST", "DATABASE_PORT", "DATABASE_NAME"}
+
 // databaseURL gives the URL that Open WebUI would use, and the variable to
 // blame for it. Type, host, port, name and a user or a password, all set and
 // not empty, override DATABASE_URL and are joined as plain text.
@@ -45,7 +48,7 @@ func (l *loader) databaseURL() (name, raw string) {
 		cred += ":" + p
 	}
 	var have, missing []string
-	for _, n := range []string{"DATABASE_TYPE", "DATABASE_USER", "DATABASE_PASSWORD", "DATABASE_HOST", "DATABASE_PORT", "DATABASE_NAME"} {
+	for _, n := range databaseParts {
 		if v[n] != "" {
 			have = append(have, n)
 		} else {

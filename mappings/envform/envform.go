@@ -6,6 +6,7 @@
 package envform
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,6 +41,8 @@ type Options struct {
 	Replicas int
 	// WithSecrets writes secrets instead of references to them.
 	WithSecrets bool
+	// Head is the first line of an env file, a comment; "" for the usual one.
+	Head string
 }
 
 // Result is what was written, and what to know of it.
@@ -105,7 +108,7 @@ func (w *writer) others() int { return max(w.Replicas-1, 0) }
 
 func (w *writer) dotenv() {
 	var b strings.Builder
-	b.WriteString("# Written by outgrow env, for every instance of Open WebUI.\n")
+	b.WriteString(cmp.Or(w.Head, "# Written by outgrow env, for every instance of Open WebUI.") + "\n")
 	if w.Replicas > 1 {
 		b.WriteString("# On exactly one of them, the primary, " + migrations + " is true; a variable of its environment wins over this file.\n" + migrations + "=false\n")
 	}

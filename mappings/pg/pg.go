@@ -100,6 +100,9 @@ func Where(cfg *pgxpool.Config) string {
 // Ident quotes an identifier, or a dotted one given in parts.
 func Ident(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
 
+// Literal quotes a text for where no parameter can stand.
+func Literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
 // Idents quotes each name and joins them with commas.
 func Idents(names []string) string {
 	q := make([]string, len(names))

@@ -200,7 +200,7 @@ func (s *Sink) sequences(ctx context.Context, names []string) error {
 	}
 	for _, q := range list {
 		if _, err := s.pool.Exec(ctx, fmt.Sprintf("SELECT setval(%s, coalesce(m, 1), m IS NOT NULL) FROM (SELECT max(%s) AS m FROM %s) AS x",
-			literal(s.t(q.Name)), pg.Ident(q.Column), s.t(q.Table))); err != nil {
+			pg.Literal(s.t(q.Name)), pg.Ident(q.Column), s.t(q.Table))); err != nil {
 			return pg.Classify("setting the sequence "+q.Name, err)
 		}
 	}

@@ -46,6 +46,8 @@ type Target struct {
 	Foreign []string
 	// Others counts the sessions of other programs in this database.
 	Others int
+	// Comment is that of the database.
+	Comment string
 }
 
 const versionTable = "alembic_version"
@@ -79,8 +81,8 @@ func (s *Sink) Inspect(ctx context.Context) (Target, error) {
 func (s *Sink) inspect(ctx context.Context) (Target, error) {
 	t := Target{Schema: s.schema, State: Empty}
 	var has bool
-	if err := s.pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, EXISTS (SELECT FROM pg_namespace WHERE nspname = $1), `+pg.OtherSessions,
-		s.schema).Scan(&t.Version, &has, &t.Others); err != nil {
+	if err := s.pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, EXISTS (SELECT FROM pg_namespace WHERE nspname = $1), `+pg.OtherSessions+`,
+ coalesce((SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()), '')`, s.schema).Scan(&t.Version, &has, &t.Others, &t.Comment); err != nil {
 		return t, err
 	}
 	var err error
@@ -158,7 +160,7 @@ func (s *Sink) filled(ctx context.Context, q pg.Querier, tables map[string]*pg.T
 	var parts []string
 	for name := range tables {
 		if !slices.Contains(seeded, name) {
-			parts = append(parts, fmt.Sprintf("SELECT %s WHERE EXISTS (SELECT FROM %s)", literal(name), s.t(name)))
+			parts = append(parts, fmt.Sprintf("SELECT %s WHERE EXISTS (SELECT FROM %s)", pg.Literal(name), s.t(name)))
 		}
 	}
 	if len(parts) == 0 {
@@ -172,8 +174,6 @@ func (s *Sink) filled(ctx context.Context, q pg.Querier, tables map[string]*pg.T
 	slices.Sort(list)
 	return list, err
 }
-
-func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 // refuse gives the finding that forbids to write to this target, nil when there
 // is none. With replace the target is going to be emptied first.

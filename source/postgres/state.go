@@ -66,7 +66,7 @@ func (s *Source) scan(ctx context.Context, q pg.Querier) (*facts, error) {
 			// A row's xmin stays what it was when the row is frozen. Two sums, so that
 			// no two changes undo each other.
 			parts = append(parts, fmt.Sprintf("SELECT %s AS name, count(*) AS n, coalesce(sum(xmin::text::bigint), 0)::text || ' ' || coalesce(sum(hashint8(xmin::text::bigint)::bigint), 0)::text AS sums FROM %s",
-				literal(name), s.t(name)))
+				pg.Literal(name), s.t(name)))
 		}
 	}
 	f := &facts{counts: map[string]int64{}}
@@ -110,5 +110,3 @@ func (s *Source) scan(ctx context.Context, q pg.Querier) (*facts, error) {
 	f.id.Stable = "postgres " + head + "/" + user
 	return f, nil
 }
-
-func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

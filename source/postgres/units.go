@@ -104,7 +104,7 @@ func (s *Source) weigh(ctx context.Context, units []pipeline.Unit) error {
 			if !all {
 				from += sample(u.Records, 4*samples)
 			}
-			parts = append(parts, fmt.Sprintf("SELECT %s, avg(size)::float8 FROM (SELECT %s AS size FROM %s LIMIT %d) s", literal(u.Name), rowBytes(s.tables[u.Name]), from, samples))
+			parts = append(parts, fmt.Sprintf("SELECT %s, avg(size)::float8 FROM (SELECT %s AS size FROM %s LIMIT %d) s", pg.Literal(u.Name), rowBytes(s.tables[u.Name]), from, samples))
 		}
 		if len(parts) == 0 {
 			break
