@@ -78,7 +78,7 @@ func (r *rehearsing) chooseLanes(withoutVectors string) {
 	switch {
 	case !r.cmd.pick(pipeline.Files):
 	case r.state.Data == "":
-		leave("the files: nothing is written to the bucket; --data DIR copies them into a folder instead")
+		leave("the files: nothing is written to a bucket; --data DIR, when a rehearsal is begun, copies them into a folder")
 	default:
 		r.lanes = append(r.lanes, string(pipeline.Files))
 	}

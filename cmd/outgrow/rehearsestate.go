@@ -126,6 +126,9 @@ func (r *rehearsing) claimFolder() error {
 	if s.Data == "" {
 		return nil
 	}
+	if s.Phase == rehearsalReady && !r.ownsFolder() {
+		return pipeline.Usage("going on with the rehearsal", fmt.Errorf("its folder %s is gone, or another one by now", s.Data), "remove what is left of it: outgrow rehearse --remove, then begin anew")
+	}
 	if err := os.Mkdir(s.Data, 0o755); err == nil { //nolint:gosec // as Open WebUI makes its own
 		return writeFile(filepath.Join(s.Data, folderMark), []byte(s.ID+"\n"))
 	} else if !errors.Is(err, fs.ErrExist) {
