@@ -26,7 +26,7 @@ func (l *lab) acting() {
 		`UPDATE config SET value = 'true' WHERE key = 'ui.enable_user_webhooks'`,
 		`UPDATE config SET value = '[{"url":"https://tools.example.com","config":{"enable":true}}]' WHERE key = 'tool_server.connections'`,
 		`UPDATE config SET value = '[{"url":"https://terminals.example.com"}]' WHERE key = 'terminal_server.connections'`,
-		`INSERT INTO app (id, slug, name, is_active, data, created_at, updated_at) VALUES ('a', 'a', 'A', 1, '{"connection_token":"t"}', 1, 1)`)
+		`INSERT INTO app (id, slug, name, is_active, data, created_at, updated_at) VALUES ('a', 'a', 'A', 1, '{}', 1, 1)`)
 }
 
 // active counts what would act by itself, as Open WebUI looks for it.
