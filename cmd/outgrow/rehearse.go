@@ -162,6 +162,9 @@ func (r *rehearsing) settle() error {
 	s := &r.state
 	switch {
 	case s.ID == "":
+		if own := filepath.Join(r.dir, rehearsalFolder); exists(own) { // it will be removed as a whole
+			return pipeline.Usage("beginning a rehearsal", fmt.Errorf("%s is there already, and no rehearsal is known that has made it", own), "rename it, or name another folder with --state")
+		}
 		id := make([]byte, 8)
 		_, _ = rand.Read(id)
 		*s = rehearsalState{ID: hex.EncodeToString(id), Phase: rehearsalMaking, Begun: time.Now().UTC(), Database: firstOf(r.cmd.Database, scratch.Name), Data: folder}

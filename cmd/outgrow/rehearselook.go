@@ -49,7 +49,13 @@ func (r *rehearsing) redirect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	without, err := scratch.Prepare(ctx, at.Database.URL, at.Database.Schema, r.cmd.pick(pipeline.Vectors) && r.to.Vector.Kind == env.PGVector)
+	schema := at.Database.Schema
+	if schema == "" {
+		if schema, err = r.server.Schema(ctx); err != nil {
+			return err
+		}
+	}
+	without, err := scratch.Prepare(ctx, at.Database.URL, schema, r.cmd.pick(pipeline.Vectors) && r.to.Vector.Kind == env.PGVector)
 	if err != nil {
 		return err
 	}

@@ -61,6 +61,11 @@ func readRehearsal(dir string) (s rehearsalState, err error) {
 	return s, nil
 }
 
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 func (s *rehearsalState) save(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return pipeline.Environment("making the state folder", err, "name a writable folder with --state")
@@ -167,7 +172,7 @@ func readMark(path string) (string, error) {
 // for none.
 func (r *rehearsing) othersFolder() error {
 	data := r.state.Data
-	if _, err := os.Lstat(data); data == "" || errors.Is(err, fs.ErrNotExist) || r.ownsFolder() {
+	if data == "" || !exists(data) || r.ownsFolder() {
 		return nil
 	}
 	return pipeline.Usage(removingFolder, fmt.Errorf("%s does not bear this rehearsal's mark (%s): it is not removed", data, folderMark),

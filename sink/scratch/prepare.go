@@ -33,7 +33,7 @@ func Empty(ctx context.Context, url env.Secret, name string) error {
 }
 
 // Prepare makes in a scratch database what the target's was given by hand: the
-// schema that DATABASE_SCHEMA names, and pgvector where vectors says that it is
+// schema of the tables, "" for none, and pgvector where vectors says that it is
 // wanted. without says why it cannot be had, "" when it is there.
 func Prepare(ctx context.Context, url env.Secret, schema string, vectors bool) (without string, err error) {
 	const op = "preparing the scratch database"

@@ -79,6 +79,13 @@ func (s *Server) Look(ctx context.Context, name string) (Database, error) {
 	return d, pg.Classify("looking for the database "+name, err)
 }
 
+// Schema is the one that the role's tables are made in where DATABASE_SCHEMA names
+// none, "" for none.
+func (s *Server) Schema(ctx context.Context) (name string, err error) {
+	err = s.pool.QueryRow(ctx, "SELECT coalesce(current_schema()::text, '')").Scan(&name)
+	return name, pg.Classify("asking for the schema", err)
+}
+
 // Make makes an empty database, in UTF-8 and sorted as the target's is, with the
 // rehearsal's mark. It may be repeated after it was interrupted.
 func (s *Server) Make(ctx context.Context, name, id string) error {
