@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -167,11 +168,11 @@ func (r *rehearsing) settle() error {
 		}
 		id := make([]byte, 8)
 		_, _ = rand.Read(id)
-		*s = rehearsalState{ID: hex.EncodeToString(id), Phase: rehearsalMaking, Begun: time.Now().UTC(), Database: firstOf(r.cmd.Database, scratch.Name), Data: folder}
+		*s = rehearsalState{ID: hex.EncodeToString(id), Phase: rehearsalMaking, Begun: time.Now().UTC(), Database: cmp.Or(r.cmd.Database, scratch.Name), Data: folder}
 	case r.cmd.Database != "" && r.cmd.Database != s.Database:
 		return pipeline.Usage(op, fmt.Errorf("its database is %s, not %s", s.Database, r.cmd.Database), fix)
 	case r.cmd.Data != "" && folder != s.Data:
-		return pipeline.Usage(op, fmt.Errorf("its folder is %s, not %s", firstOf(s.Data, "none"), folder), fix)
+		return pipeline.Usage(op, fmt.Errorf("its folder is %s, not %s", cmp.Or(s.Data, "none"), folder), fix)
 	}
 	return nil
 }
@@ -292,6 +293,6 @@ func (r *rehearsing) open(opt openOptions) (*session, error) {
 		return nil, scratch.NotOurs("opening the scratch side", r.state.Database)
 	}
 	// What is said to do next is to be done with the scratch side's own variables.
-	s.args.To, s.args.ToMount, s.args.State = firstOf(r.cmd.EnvOut, "rehearsal.env"), "", p.State
+	s.args.To, s.args.ToMount, s.args.State = cmp.Or(r.cmd.EnvOut, "rehearsal.env"), "", p.State
 	return s, nil
 }
