@@ -226,6 +226,9 @@ func (s *session) forget(ctx context.Context) error {
 // deletable lists what only the old deployment needs, of the lanes that moved.
 func (s *session) deletable(lanes []pipeline.Lane) []string {
 	var out []string
+	if r, err := readRehearsal(s.state); err == nil && r.ID != "" {
+		out = append(out, "the rehearsal in the database "+r.Database+", by outgrow rehearse --remove")
+	}
 	for _, l := range lanes {
 		switch {
 		case l == pipeline.Rows && s.from.Database.Kind == env.SQLite:

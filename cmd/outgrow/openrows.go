@@ -81,7 +81,7 @@ func (o *opener) rowsToPostgres(l *lane[*pipeline.Row], src database, head strin
 	if err := o.mapRows(l, src, names(cols), keys, func(opt rows.Options) rowChange { return rows.Transform(tables, opt) }); err != nil {
 		return err
 	}
-	if o.silence(t.Comment, l); o.silenced {
+	if o.silence(t.Comment, l); o.rehearsal != "" {
 		o.tell(pipeline.Note, silence.Silenced, 0, "the target is a rehearsal's database: what Open WebUI does by itself is silenced on the way there (in the ledger)", "")
 	}
 	if !o.opt.verify {

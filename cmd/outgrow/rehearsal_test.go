@@ -54,11 +54,11 @@ func TestRehearsalAside(t *testing.T) {
 		{name: "no extension", vars: "VECTOR_DB=pgvector\nPGVECTOR_USE_HALFVEC=true\nDATA_DIR=HERE/share\n", without: "only a superuser may", data: "share-rehearsal", lanes: []string{"files"},
 			set: map[string]string{"STORAGE_PROVIDER": "local", "DATA_DIR": "share-rehearsal", "VECTOR_DB": "chroma", "PGVECTOR_USE_HALFVEC": ""}},
 		{name: "Qdrant and a bucket", vars: "VECTOR_DB=qdrant\nQDRANT_URI=http://q:6333\nQDRANT_API_KEY=vectorkey\n" + onS3,
-			set: map[string]string{"STORAGE_PROVIDER": "local", "DATA_DIR": "", "VECTOR_DB": "chroma", "QDRANT_URI": "", "QDRANT_API_KEY": "", "S3_BUCKET_NAME": "", "S3_ACCESS_KEY_ID": "", "S3_SECRET_ACCESS_KEY": ""}},
+			set: map[string]string{"STORAGE_PROVIDER": "local", "DATA_DIR": "scaled.outgrow/rehearsal/data", "VECTOR_DB": "chroma", "QDRANT_URI": "", "QDRANT_API_KEY": "", "S3_BUCKET_NAME": "", "S3_ACCESS_KEY_ID": "", "S3_SECRET_ACCESS_KEY": ""}},
 		{name: "a bucket, and a folder instead", vars: "VECTOR_DB=pgvector\n" + onS3, cmd: rehearseCmd{Data: "HERE/looked-at"}, data: "looked-at", lanes: []string{"vectors", "files"},
 			set: map[string]string{"STORAGE_PROVIDER": "local", "DATA_DIR": "looked-at", "S3_BUCKET_NAME": "", "S3_ACCESS_KEY_ID": "", "S3_SECRET_ACCESS_KEY": ""}},
 		{name: "rows alone", vars: "VECTOR_DB=pgvector\nDATA_DIR=HERE/share\n", cmd: rehearseCmd{laneFlags: laneFlags{Only: []string{"rows"}}},
-			set: map[string]string{"STORAGE_PROVIDER": "local", "DATA_DIR": "", "VECTOR_DB": "chroma"}},
+			set: map[string]string{"STORAGE_PROVIDER": "local", "DATA_DIR": "scaled.outgrow/rehearsal/data", "VECTOR_DB": "chroma"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -83,9 +83,10 @@ func TestRehearsalAside(t *testing.T) {
 			for name, v := range r.aside() {
 				got[name] = v.Reveal()
 			}
-			c.set["DATA_DIR"] = in(c.set["DATA_DIR"])
-			if !maps.Equal(got, c.set) {
-				t.Errorf("aside: %q, want %q", got, c.set)
+			want := maps.Clone(c.set)
+			want["DATA_DIR"] = in(want["DATA_DIR"])
+			if !maps.Equal(got, want) {
+				t.Errorf("aside: %q, want %q", got, want)
 			}
 			side, _, err := r.load(r.aside())
 			if err != nil {
@@ -94,7 +95,7 @@ func TestRehearsalAside(t *testing.T) {
 			if side.Database.Describe() != "db/outgrow_rehearsal" || side.Files.Provider != env.Local || side.Vector.Kind == env.PGVector && side.Vector.PG.URL != side.Database.URL {
 				t.Errorf("it leads to %s, %s, %s", side.Database.Describe(), side.Files.Provider, side.Vector.Kind)
 			}
-			if c.data != "" && (side.DataDir != in(c.data) || side.Mount != in(c.data)) {
+			if want := in(c.set["DATA_DIR"]); side.DataDir != want || side.Mount != want {
 				t.Errorf("DATA_DIR is %s at %s", side.DataDir, side.Mount)
 			}
 		})
@@ -106,7 +107,7 @@ func TestRehearsalFolder(t *testing.T) {
 	t.Parallel()
 	r := rehearsingOn(t, "VECTOR_DB=pgvector\nDATA_DIR=HERE/share\n", rehearseCmd{})
 	dir := filepath.Dir(r.dir)
-	for _, in := range []string{"share/x", "share", "data/x", "scaled.outgrow/x"} {
+	for _, in := range []string{"share/x", "share", "data/x", "scaled.outgrow/x", "", ".."} { // the last two would hold others in time
 		r.cmd.Data = filepath.Join(dir, in)
 		if got, err := r.folder(); pipeline.ExitCode(err) != pipeline.ExitUsage {
 			t.Errorf("%s: %q %v", in, got, err)
@@ -147,6 +148,10 @@ func TestRehearsalFolder(t *testing.T) {
 	other.state.ID = "5b"
 	refused("claiming another's", other.claimFolder())
 	refused("removing another's", other.removeFolder())
+	target := r.to.Mount
+	r.to.Mount = filepath.Join(r.state.Data, "kept")
+	refused("removing what the target has come to use", r.removeFolder())
+	r.to.Mount = target
 	moved := r.state.Data + ".moved"
 	if err := os.Rename(r.state.Data, moved); err != nil {
 		t.Fatal(err)
@@ -163,14 +168,28 @@ func TestRehearsalFolder(t *testing.T) {
 	if err := os.Rename(moved, r.state.Data); err != nil {
 		t.Fatal(err)
 	}
+	gone := func(when string) {
+		t.Helper()
+		if err := r.removeFolder(); err != nil || exists(r.state.Data) || exists(r.unmarked()) {
+			t.Errorf("%s: the folder is left: %v", when, err)
+		}
+	}
 	if err := os.MkdirAll(filepath.Join(r.state.Data, "uploads", "x"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.removeFolder(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Lstat(r.state.Data); err == nil {
-		t.Error("the folder is left")
+	gone("filled")
+	gone("gone already")
+
+	// As a kill leaves it: made without its mark, and half removed.
+	r.state.Phase = rehearsalMaking
+	for _, then := range []func() error{r.claimFolder, func() error { return nil }} {
+		if err := os.MkdirAll(filepath.Join(r.unmarked(), "uploads"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := then(); err != nil {
+			t.Fatal(err)
+		}
+		gone("half made")
 	}
 }
 
@@ -184,6 +203,10 @@ func TestRehearsalEnvFile(t *testing.T) {
 	if r.scratch, r.set, err = r.load(r.aside()); err != nil {
 		t.Fatal(err)
 	}
+	if err := r.lock(); err != nil {
+		t.Fatal(err)
+	}
+	defer r.unlock()
 	dir := filepath.Dir(r.dir)
 	for path, want := range map[string]int{r.cmd.To: pipeline.ExitUsage, filepath.Join(r.cmd.From, "x.env"): pipeline.ExitUsage, filepath.Join(dir, "x.env"): pipeline.ExitOK} {
 		r.cmd.EnvOut = path

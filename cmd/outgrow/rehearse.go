@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -33,7 +34,8 @@ type rehearseCmd struct {
 // rows on their way, for every command: nothing that acts is ever in it, and
 // verify expects what is there.
 func (s *session) silence(comment string, l *lane[*pipeline.Row]) {
-	if s.silenced = scratch.Marked(comment); s.silenced {
+	if scratch.Marked(comment) {
+		s.rehearsal = comment
 		l.transforms = append(l.transforms, silence.Transform())
 	}
 }
@@ -52,6 +54,10 @@ func (c *rehearseCmd) Run(a *app) error {
 		return err
 	}
 	r := &rehearsing{app: a, cmd: c, from: from, to: to, dir: dir}
+	if err := r.lock(); err != nil {
+		return err
+	}
+	defer r.unlock()
 	if r.state, err = readRehearsal(dir); err != nil {
 		return err
 	}
@@ -100,6 +106,7 @@ type rehearsing struct {
 	dir      string         // the state folder of that migration; the rehearsal's own lies in it
 	state    rehearsalState
 	server   *scratch.Server
+	locked   *os.File
 	made     bool // the database is this process's work, as far as it is there
 	// scratch is what is migrated to; set are the variables that make it of to, those
 	// that are removed with an empty value.
@@ -180,6 +187,9 @@ func (r *rehearsing) settle() error {
 // claimDatabase makes the scratch database, or finds that it is this rehearsal's.
 func (r *rehearsing) claimDatabase(ctx context.Context) error {
 	s := &r.state
+	if err := r.server.Apart(ctx, s.Database); err != nil {
+		return err
+	}
 	d, err := r.server.Look(ctx, s.Database)
 	if err != nil {
 		return err
@@ -206,13 +216,16 @@ func (r *rehearsing) claimDatabase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := scratch.Empty(ctx, at.Database.URL, s.Database); err != nil {
+	if err := s.save(r.dir); err != nil { // kept first: whose the mark is, is known
 		return err
 	}
-	if err := s.save(r.dir); err != nil {
+	if err := scratch.Take(ctx, at.Database.URL, s.Database, s.ID); err != nil {
+		if d, lerr := r.server.Look(context.WithoutCancel(ctx), s.Database); lerr == nil && d.Comment != scratch.Of(s.ID) && !exists(s.Data) {
+			return errors.Join(err, s.forget(r.dir))
+		}
 		return err
 	}
-	return r.server.Claim(ctx, s.Database, s.ID)
+	return nil
 }
 
 // undo takes away what this process has made before anything was copied there;
@@ -229,7 +242,7 @@ func (r *rehearsing) undo(ctx context.Context) error {
 	} else if d, err := r.server.Look(ctx, r.state.Database); err != nil || d.There {
 		return err
 	}
-	if r.ownsFolder() {
+	if !exists(r.state.Data) || r.ownsFolder() {
 		if err := r.removeFolder(); err != nil {
 			return err
 		}
@@ -288,7 +301,7 @@ func (r *rehearsing) open(opt openOptions) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !s.silenced {
+	if s.rehearsal != scratch.Of(r.state.ID) {
 		s.close()
 		return nil, scratch.NotOurs("opening the scratch side", r.state.Database)
 	}

@@ -3,12 +3,18 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
+	"outgrow/pipeline/localstate"
+	"outgrow/pipeline/pipetest"
 	"outgrow/sink/scratch"
 	"outgrow/testdata/servers"
 )
@@ -50,15 +56,22 @@ const acts = 12
 func rehearsed(t *testing.T) (l, side *lab, super, name string) {
 	t.Helper()
 	l = newLab(t, "")
-	u, err := url.Parse(l.dsn)
-	if err != nil {
-		t.Fatal("the DSN is not a URL")
-	}
-	super, name = servers.SuperDSN(t, l.dsn), strings.TrimPrefix(u.Path, "/")+"_r"
-	t.Cleanup(func() { do(t, super, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
+	super, name = servers.SuperDSN(t, l.dsn), scratchName(t, l.dsn)
 	at := *l
 	at.dsn = with(t, l.dsn, func(u *url.URL) { u.Path = "/" + name })
 	return l, &at, super, name
+}
+
+// scratchName is a name beside that of the database, which is dropped at the end.
+func scratchName(t *testing.T, dsn string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal("the DSN is not a URL")
+	}
+	name := strings.TrimPrefix(u.Path, "/") + "_r"
+	t.Cleanup(func() { do(t, servers.SuperDSN(t, dsn), "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
+	return name
 }
 
 func (l *lab) role() string {
@@ -147,6 +160,12 @@ func TestRehearse(t *testing.T) {
 	l.rehearse(name).exits(0, "there    it was made", "DATABASE_URL=", "SAFE_MODE=true").lacks(password)
 	l.rehearse(name, "--data", filepath.Join(l.dir, "elsewhere")).exits(2, "its folder is").nextStep()
 	l.rehearse(name+"x", "--remove").exits(2, "it has made the database "+name).nextStep()
+	lock, err := localstate.Lock(filepath.Join(l.stateDir(), rehearsalLock))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.rehearse(name, "--remove").exits(3, "taking the lock").nextStep()
+	localstate.Unlock(lock)
 
 	// What is not its own is left, whatever it is called.
 	state, err := readRehearsal(l.stateDir())
@@ -179,6 +198,125 @@ func TestRehearse(t *testing.T) {
 		t.Errorf("%d things act by themselves on the target, %d on the source", n, acts)
 	}
 	l.equal()
+
+	// A target in use is left as it is, and never taken for the rehearsal's.
+	own := strings.TrimSuffix(name, "_r")
+	l.rehearse(own, "--only", "rows").exits(2, "is the target's own database").nextStep()
+	l.rehearse(name, "--only", "rows").exits(0, "ready   ")
+	if n := ask[int](side, active); n != 0 {
+		t.Errorf("%d things on the scratch side act by themselves", n)
+	}
+	l.rehearse(name, "--remove").exits(0)
+	l.nothingOf(name)
+	if n := ask[int](l, active); n != acts {
+		t.Errorf("%d things act by themselves on the target after a rehearsal", n)
+	}
+	l.equal()
+}
+
+// Wherever it is killed, the same command goes on, and its removal finds all that
+// was made: here are the states between its steps.
+func TestRehearseKilled(t *testing.T) {
+	t.Parallel()
+	l, side, super, name := rehearsed(t)
+	do(t, super, "ALTER ROLE "+l.role()+" CREATEDB")
+	const id = "00112233445566ff"
+	s := rehearsalState{ID: id, Phase: rehearsalMaking, Database: name, Data: l.share + "-rehearsal"}
+	kept := func() {
+		t.Helper()
+		if err := os.MkdirAll(l.stateDir(), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.save(l.stateDir()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	role := l.role()
+	for _, c := range []struct {
+		when string
+		left func()
+	}{
+		{"before anything was made", func() {}},
+		{"with a database without its name", func() { do(t, super, "CREATE DATABASE outgrow_making_"+id+" OWNER "+role) }},
+		{"with a database alone", func() {
+			do(t, super, "CREATE DATABASE "+name+" OWNER "+role, "COMMENT ON DATABASE "+name+" IS '"+scratch.Of(id)+"'")
+		}},
+		{"with a folder without its name", func() {
+			do(t, super, "CREATE DATABASE "+name+" OWNER "+role, "COMMENT ON DATABASE "+name+" IS '"+scratch.Of(id)+"'")
+			if err := os.Mkdir(s.Data+"."+id, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		kept()
+		c.left()
+		l.rehearse(name, "--remove").exits(0, "removed the database "+name)
+		l.nothingOf(name, s.Data+"."+id)
+		kept()
+		c.left()
+		l.rehearse(name, "--only", "rows").exits(0, "ready   ")
+		l.rehearse(name, "--remove").exits(0)
+		l.nothingOf(name, s.Data+"."+id)
+		if t.Failed() {
+			t.Fatalf("killed %s", c.when)
+		}
+	}
+
+	// At its end, and in the middle of the removal: the database is gone, the rest is not.
+	l.rehearse(name).exits(0)
+	state, err := readRehearsal(l.stateDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	state.Phase = rehearsalMaking
+	if err := state.save(l.stateDir()); err != nil {
+		t.Fatal(err)
+	}
+	l.rehearse(name, "--verify").exits(0, "verify: equal")
+	if n := ask[int](side, active); n != 0 {
+		t.Errorf("%d things on the scratch side act by themselves", n)
+	}
+	do(t, super, "DROP DATABASE "+name)
+	l.rehearse(name).exits(2, "is gone").nextStep()
+	l.rehearse(name, "--remove").exits(0, "which was gone already")
+	l.nothingOf(name)
+}
+
+// Whatever moment a rehearsal dies at, the same command ends it, and its removal
+// leaves nothing.
+func TestKillRehearse(t *testing.T) {
+	t.Parallel()
+	n := 2
+	if os.Getenv("OUTGROW_KILLS") != "" {
+		n = pipetest.Kills(t)
+	}
+	program(t)
+	l, side, super, name := rehearsed(t)
+	l.acting()
+	before := tree(t, l.from)
+	do(t, super, "ALTER ROLE "+l.role()+" CREATEDB")
+	command := func() *exec.Cmd { return l.command(l.pair("rehearse", "--database", name)...) }
+	began := time.Now()
+	l.wait(command()).exits(0)
+	length := time.Since(began)
+	l.rehearse(name, "--remove").exits(0)
+	random, killed := rand.New(rand.NewPCG(rand.Uint64(), 8)), 0
+	for i := range n {
+		if r := l.signalled(command(), syscall.SIGKILL, time.Duration((float64(i)+random.Float64())/float64(n)*float64(length))); r.code == -1 {
+			killed++
+		}
+		l.wait(command()).exits(0, "ready   ")
+		if n := ask[int](side, active); n != 0 {
+			t.Errorf("%d things on the scratch side act by themselves", n)
+		}
+		l.rehearse(name, "--remove").exits(0)
+		l.nothingOf(name)
+		if n := l.traces(); n != 0 {
+			t.Errorf("the target was written to: %d traces", n)
+		}
+	}
+	unchanged(t, l.from, before)
+	t.Logf("%d of %d rehearsals were killed", killed, n)
 }
 
 // Where the role may make no database, or no extension, somebody else makes it; it

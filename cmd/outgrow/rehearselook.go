@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,7 +56,13 @@ func (r *rehearsing) redirect(ctx context.Context) error {
 			return err
 		}
 	}
-	without, err := scratch.Prepare(ctx, at.Database.URL, schema, r.cmd.pick(pipeline.Vectors) && r.to.Vector.Kind == env.PGVector)
+	var extensions []string
+	if v := r.to.Vector; r.cmd.pick(pipeline.Vectors) && v.Kind == env.PGVector {
+		if extensions = []string{"vector"}; v.PG.PGCrypto {
+			extensions = append(extensions, "pgcrypto")
+		}
+	}
+	without, err := scratch.Prepare(ctx, at.Database.URL, schema, extensions...)
 	if err != nil {
 		return err
 	}
@@ -77,7 +84,7 @@ func (r *rehearsing) chooseLanes(withoutVectors string) {
 	case r.to.Vector.Kind != env.PGVector:
 		leave("the vectors: only pgvector has a place of its own in the scratch database, and %s is the migration's; searches in knowledge find nothing", r.to.Vector.Kind)
 	case withoutVectors != "":
-		leave("the vectors: %s. Run as superuser in the database %s: CREATE EXTENSION vector; then the same command brings them", withoutVectors, r.state.Database)
+		leave("the vectors: %s. Let it be made in the database %s (CREATE EXTENSION, as superuser); then the same command brings them", withoutVectors, r.state.Database)
 	default:
 		r.lanes = append(r.lanes, string(pipeline.Vectors))
 	}
@@ -90,10 +97,15 @@ func (r *rehearsing) chooseLanes(withoutVectors string) {
 	}
 }
 
+// dataDir is never what Open WebUI would take of itself: that may be the source's.
+func (r *rehearsing) dataDir() string {
+	return cmp.Or(r.state.Data, filepath.Join(r.dir, rehearsalFolder, "data"))
+}
+
 // aside are the variables that lead away from what the target has beside its
 // database. What an Open WebUI does not know it cannot change.
 func (r *rehearsing) aside() map[string]env.Secret {
-	set := map[string]env.Secret{"STORAGE_PROVIDER": env.Local, "DATA_DIR": env.Secret(r.state.Data)}
+	set := map[string]env.Secret{"STORAGE_PROVIDER": env.Local, "DATA_DIR": env.Secret(r.dataDir())}
 	unknown := []string{"PGVECTOR_DB_URL", "S3_", "GCS_", "GOOGLE_APPLICATION_CREDENTIALS", "AZURE_STORAGE_"}
 	if !slices.Contains(r.lanes, string(pipeline.Vectors)) {
 		set["VECTOR_DB"] = env.Chroma // an empty one of its own

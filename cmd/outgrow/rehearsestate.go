@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"outgrow/pipeline"
+	"outgrow/pipeline/localstate"
 )
 
 // What the state folder keeps of a rehearsal: what was made for it, and a folder
@@ -20,6 +22,7 @@ import (
 const (
 	rehearsalFile   = "rehearsal.json"
 	rehearsalFolder = "rehearsal"
+	rehearsalLock   = "rehearsal.lock"
 )
 
 // folderMark is the file by which a scratch DATA_DIR is known; it holds the
@@ -47,18 +50,29 @@ type rehearsalState struct {
 // readRehearsal gives the rehearsal that was begun with a state folder; its zero
 // value when there is none.
 func readRehearsal(dir string) (s rehearsalState, err error) {
-	path := filepath.Join(dir, rehearsalFile)
-	body, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(body, &s)
-	}
-	if err != nil {
-		return s, pipeline.Environment("reading what was made for the rehearsal", err, "make "+path+" readable")
+	if err := readKept(dir, rehearsalFile, &s); err != nil {
+		return s, pipeline.Environment("reading what was made for the rehearsal", err, "make "+filepath.Join(dir, rehearsalFile)+" readable")
 	}
 	return s, nil
+}
+
+// lock sees that one process at a time makes or removes the rehearsal of a state
+// folder.
+func (r *rehearsing) lock() (err error) {
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return pipeline.Environment("making the state folder", err, "name a writable folder with --state")
+	}
+	r.locked, err = localstate.Lock(filepath.Join(r.dir, rehearsalLock))
+	return err
+}
+
+// unlock leaves neither the lock nor a folder for it where there is no rehearsal.
+func (r *rehearsing) unlock() {
+	if !exists(filepath.Join(r.dir, rehearsalFile)) {
+		_ = os.Remove(filepath.Join(r.dir, rehearsalLock))
+		_ = os.Remove(r.dir) // fails where anything is in it
+	}
+	localstate.Unlock(r.locked)
 }
 
 func exists(path string) bool {
@@ -67,9 +81,6 @@ func exists(path string) bool {
 }
 
 func (s *rehearsalState) save(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return pipeline.Environment("making the state folder", err, "name a writable folder with --state")
-	}
 	body, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encoding the rehearsal: %w", err)
@@ -77,15 +88,13 @@ func (s *rehearsalState) save(dir string) error {
 	return writeFile(filepath.Join(dir, rehearsalFile), append(body, '\n'))
 }
 
-// forget removes what is kept of a rehearsal, and the state folder where nothing
-// else is in it.
+// forget removes what is kept of a rehearsal.
 func (s *rehearsalState) forget(dir string) error {
 	for _, name := range []string{rehearsalFolder, rehearsalFile} { // the list of what was made last
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return pipeline.Environment("removing the rehearsal's state", err, "let this user write to the state folder, then run the same command")
 		}
 	}
-	_ = os.Remove(dir) // fails where anything is in it
 	*s = rehearsalState{}
 	return nil
 }
@@ -109,10 +118,7 @@ func (r *rehearsing) folder() (string, error) {
 	if err != nil {
 		return "", pipeline.Usage(op, err, "name an absolute path with --data")
 	}
-	for whose, other := range map[string]string{"the source's DATA_DIR": r.from.Mount, "the target's DATA_DIR": r.to.Mount, "the state folder": r.dir} {
-		if other == "" {
-			continue
-		}
+	for whose, other := range r.others() {
 		in, err := within(dir, other)
 		if err != nil {
 			return "", err
@@ -121,7 +127,37 @@ func (r *rehearsing) folder() (string, error) {
 			return "", pipeline.Usage(op, fmt.Errorf("%s lies in %s (%s)", dir, whose, other), "name a folder beside it with --data")
 		}
 	}
+	if err := r.holdsNothing(op, dir, "name a folder beside it with --data"); err != nil {
+		return "", err
+	}
 	return dir, nil
+}
+
+// others are the places that are not the rehearsal's, as the variables name them
+// now.
+func (r *rehearsing) others() map[string]string {
+	all := map[string]string{"the source's DATA_DIR": r.from.Mount, "the target's DATA_DIR": r.to.Mount, "the state folder": r.dir, "the target's env file": r.cmd.To}
+	maps.DeleteFunc(all, func(_, place string) bool { return place == "" })
+	return all
+}
+
+// holdsNothing refuses a scratch folder that is, or holds, something that is not
+// the rehearsal's.
+func (r *rehearsing) holdsNothing(op, dir, fix string) error {
+	for whose, other := range r.others() {
+		path, err := filepath.Abs(other)
+		if err != nil {
+			return fmt.Errorf("finding %s: %w", other, err)
+		}
+		in, err := within(path, dir)
+		if err != nil {
+			return err
+		}
+		if in {
+			return pipeline.Usage(op, fmt.Errorf("%s (%s) lies in %s", whose, other, dir), fix)
+		}
+	}
+	return nil
 }
 
 // claimFolder makes the scratch DATA_DIR, or finds that it is this rehearsal's.
@@ -134,16 +170,29 @@ func (r *rehearsing) claimFolder() error {
 	if s.Phase == rehearsalReady && !r.ownsFolder() {
 		return pipeline.Usage("going on with the rehearsal", fmt.Errorf("its folder %s is gone, or another one by now", s.Data), "remove what is left of it: outgrow rehearse --remove, then begin anew")
 	}
-	if err := os.Mkdir(s.Data, 0o755); err == nil { //nolint:gosec // as Open WebUI makes its own
-		return writeFile(filepath.Join(s.Data, folderMark), []byte(s.ID+"\n"))
-	} else if !errors.Is(err, fs.ErrExist) {
-		return pipeline.Environment(op, err, "name a folder with --data that this user may make, or leave the files out: --only rows,vectors")
-	}
 	if r.ownsFolder() {
 		return nil
 	}
-	return pipeline.Usage(op, fmt.Errorf("%s is there already, and this rehearsal has not made it: nothing is written over it", s.Data), "name one with --data that does not exist yet")
+	if exists(s.Data) {
+		return pipeline.Usage(op, fmt.Errorf("%s is there already, and this rehearsal has not made it: nothing is written over it", s.Data), "name one with --data that does not exist yet")
+	}
+	// It gets its name with the mark in it.
+	err := os.MkdirAll(r.unmarked(), 0o755) //nolint:gosec // as Open WebUI makes its own
+	if err == nil {
+		err = writeFile(filepath.Join(r.unmarked(), folderMark), []byte(s.ID+"\n"))
+	}
+	if err == nil {
+		err = os.Rename(r.unmarked(), s.Data)
+	}
+	if err != nil {
+		return pipeline.Environment(op, err, "name a folder with --data that this user may make, or leave the files out: --only rows,vectors")
+	}
+	return nil
 }
+
+// unmarked is the scratch DATA_DIR's name before it has its mark, and while it is
+// removed. Nobody else takes it, as nobody else knows the id.
+func (r *rehearsing) unmarked() string { return r.state.Data + "." + r.state.ID }
 
 // ownsFolder reports whether the scratch DATA_DIR is there and bears this
 // rehearsal's mark.
@@ -172,8 +221,11 @@ func readMark(path string) (string, error) {
 // for none.
 func (r *rehearsing) othersFolder() error {
 	data := r.state.Data
-	if data == "" || !exists(data) || r.ownsFolder() {
+	if data == "" || !exists(data) {
 		return nil
+	}
+	if r.ownsFolder() {
+		return r.holdsNothing(removingFolder, data, "what has come to be used is not removed: name another folder there, or rename this one to keep it, then run the same command")
 	}
 	return pipeline.Usage(removingFolder, fmt.Errorf("%s does not bear this rehearsal's mark (%s): it is not removed", data, folderMark),
 		"see whose it is; remove it or rename it by hand, then run the same command")
@@ -185,18 +237,18 @@ const removingFolder = "removing the scratch DATA_DIR"
 // meanwhile.
 func (r *rehearsing) removeFolder() error {
 	data := r.state.Data
-	if data == "" || !r.ownsFolder() {
-		return r.othersFolder()
+	if data == "" {
+		return nil
 	}
-	// The mark last, so that a removal which was stopped can go on.
-	entries, err := os.ReadDir(data)
-	for _, e := range entries {
-		if err == nil && e.Name() != folderMark {
-			err = os.RemoveAll(filepath.Join(data, e.Name()))
-		}
+	if err := r.othersFolder(); err != nil {
+		return err
+	}
+	var err error
+	if r.ownsFolder() {
+		err = os.Rename(data, r.unmarked())
 	}
 	if err == nil {
-		err = os.RemoveAll(data)
+		err = os.RemoveAll(r.unmarked())
 	}
 	if err != nil {
 		return pipeline.Environment(removingFolder, err, "Open WebUI may have written there as another user: run the same command as one that may remove it")
@@ -213,6 +265,9 @@ func (r *rehearsing) remove(ctx context.Context) error {
 		return pipeline.Usage(op, fmt.Errorf("%s tells of none", r.dir), "name the pair, and the --state folder, that it was made with")
 	case r.cmd.Database != "" && r.cmd.Database != s.Database:
 		return pipeline.Usage(op, fmt.Errorf("it has made the database %s, not %s", s.Database, r.cmd.Database), "leave --database out")
+	}
+	if err := r.server.Apart(ctx, s.Database); err != nil {
+		return err
 	}
 	if err := r.othersFolder(); err != nil {
 		return err

@@ -31,7 +31,11 @@ func TestNoSecretAnywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	do(t, super, "ALTER ROLE "+u.User.Username()+" PASSWORD '"+password+"'")
+	do(t, super, "ALTER ROLE "+u.User.Username()+" CREATEDB PASSWORD '"+password+"'")
+	name := scratchName(t, dsn)
+	rehearse := func(more ...string) []string {
+		return l.pair("rehearse", append([]string{"--database", name}, more...)...)
+	}
 	secret := with(t, dsn, func(u *url.URL) { u.User = url.UserPassword(u.User.Username(), password) })
 	l.dsn = secret
 	l.set("DATABASE_URL", secret)
@@ -121,6 +125,11 @@ func TestNoSecretAnywhere(t *testing.T) {
 		check(0, append(append([]string{"status", "--watch"}, to...), json...)...)
 		check(4, append(append([]string{"replay"}, to...), json...)...)
 		check(0, l.pair("migrate", append(json, "--accept", "orphan", "--replace")...)...)
+		check(4, rehearse(json...)...)
+		check(4, rehearse(append(json, "--verify", "--env-out", filepath.Join(l.dir, "rehearsal.env"))...)...)
+		keep("scaled.outgrow")
+		check(0, rehearse(append(json, "--remove")...)...)
+		check(2, rehearse(append(json, "--remove")...)...)
 		do(t, secret, "DROP SCHEMA public, outgrow CASCADE")
 		do(t, with(t, super, func(s *url.URL) { d, _ := url.Parse(dsn); s.Path = d.Path }), "CREATE SCHEMA public AUTHORIZATION "+u.User.Username(), "CREATE EXTENSION vector")
 		keep("scaled.outgrow")
@@ -161,6 +170,8 @@ func TestNoSecretAnywhere(t *testing.T) {
 				look("the output of a failing "+command, r.both())
 			}
 		}
+		look("the output of rehearse with a broken address", l.in(rehearse("--only", "rows")...).both())
+		look("the output of a removal with a broken address", l.in(rehearse("--remove", "--json")...).both())
 	}
 	// The password in parts, as Open WebUI also takes it, and not encoded.
 	l.set("DATABASE_URL", "")

@@ -36,7 +36,7 @@ type session struct {
 	systems        fileSystems
 	cache          cacheState
 	paths          *pathSwitch        // nil where file.path is not switched here
-	silenced       bool               // the target is a rehearsal's: see silence
+	rehearsal      string             // whose the target's database is, where it is a rehearsal's: see silence
 	extra          []pipeline.Finding // found while opening
 	args           pair
 	only           []string // --only

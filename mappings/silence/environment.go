@@ -14,10 +14,11 @@ import (
 // channel has no prefix (socket/main.py makes the manager without one), and what
 // is published there reaches every database of a Redis server. WEBHOOK_URL and the lists of
 // servers are the defaults of settings (config.py), RESET_CONFIG_ON_START puts the
-// defaults in place of the silenced settings, LICENSE_KEY is sent to its server at the start.
+// defaults in place of the silenced settings, LICENSE_KEY is sent to its server at the start,
+// AUDIT_LOGS_FILE_PATH is the deployment's own log.
 func without() []string {
 	return []string{"WEBSOCKET_MANAGER", "REDIS_URL", "REDIS_CLUSTER", "REDIS_SENTINEL_", "WEBSOCKET_REDIS_", "WEBSOCKET_SENTINEL_",
-		"WEBHOOK_URL", "TOOL_SERVER_CONNECTIONS", "TERMINAL_SERVER_CONNECTIONS", "RESET_CONFIG_ON_START", "LICENSE_KEY", "ENABLE_OTEL_", "ENABLE_OTEL"}
+		"WEBHOOK_URL", "TOOL_SERVER_CONNECTIONS", "TERMINAL_SERVER_CONNECTIONS", "RESET_CONFIG_ON_START", "LICENSE_KEY", "ENABLE_OTEL_", "ENABLE_OTEL", "AUDIT_LOGS_FILE_PATH"}
 }
 
 // Environment gives what a copy is to be started with beside the deployment's own

@@ -14,28 +14,48 @@ const tablesSQL = `SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid 
  WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f', 'S') AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`
 
-// Empty refuses a database in which somebody has made something.
-func Empty(ctx context.Context, url env.Secret, name string) error {
-	const op = "looking into the scratch database"
+// Take marks a database that somebody has made for a rehearsal as that rehearsal's.
+// It must be empty, and have the mark alone: of two rehearsals that want it at the
+// same time one gets it.
+func Take(ctx context.Context, url env.Secret, name, id string) error {
+	const op = "taking the scratch database"
 	pool, err := pg.Open(ctx, url, pg.Options{MaxConns: 1})
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
+	tx, err := pool.Begin(ctx)
+	if err != nil {
+		return pg.Classify(op, err)
+	}
+	defer tx.Rollback(ctx) //nolint:errcheck // after the commit there is nothing to undo
+	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", Mark); err != nil {
+		return pg.Classify(op, err)
+	}
+	var is, comment string
 	var n int64
-	if err := pool.QueryRow(ctx, tablesSQL).Scan(&n); err != nil {
+	if err := tx.QueryRow(ctx, "SELECT current_database()::text, "+commentSQL+" FROM pg_database WHERE datname = current_database()").Scan(&is, &comment); err != nil {
+		return pg.Classify(op, err)
+	}
+	if is != name || comment != Mark {
+		return NotOurs(op, name)
+	}
+	if err := tx.QueryRow(ctx, tablesSQL).Scan(&n); err != nil {
 		return pg.Classify(op, err)
 	}
 	if n > 0 {
 		return pipeline.Usage(op, fmt.Errorf("the database %s is marked for a rehearsal, but it is not empty (%d tables and the like)", name, n), "make an empty one, or name another with --database")
 	}
-	return nil
+	if _, err := tx.Exec(ctx, markSQL(name, id)); err != nil {
+		return pg.Classify(op, err)
+	}
+	return pg.Classify(op, tx.Commit(ctx))
 }
 
 // Prepare makes in a scratch database what the target's was given by hand: the
-// schema of the tables, "" for none, and pgvector where vectors says that it is
-// wanted. without says why it cannot be had, "" when it is there.
-func Prepare(ctx context.Context, url env.Secret, schema string, vectors bool) (without string, err error) {
+// schema of the tables, "" for none, and extensions. without says why one of them
+// cannot be had, "" when all are there.
+func Prepare(ctx context.Context, url env.Secret, schema string, extensions ...string) (without string, err error) {
 	const op = "preparing the scratch database"
 	pool, err := pg.Open(ctx, url, pg.Options{MaxConns: 1})
 	if err != nil {
@@ -47,15 +67,16 @@ func Prepare(ctx context.Context, url env.Secret, schema string, vectors bool) (
 			return "", pg.Classify(op, err)
 		}
 	}
-	if !vectors {
-		return "", nil
+	for _, name := range extensions {
+		_, err = pool.Exec(ctx, "CREATE EXTENSION IF NOT EXISTS "+pg.Ident(name))
+		switch {
+		case pg.HasCode(err, "42501"): // insufficient_privilege
+			return "only a superuser may create the extension " + name, nil
+		case pg.HasCode(err, "0A000", "58P01"): // feature_not_supported since 15, undefined_file before
+			return "the server does not have the extension " + name, nil
+		case err != nil:
+			return "", pg.Classify(op, err)
+		}
 	}
-	_, err = pool.Exec(ctx, "CREATE EXTENSION IF NOT EXISTS vector")
-	switch {
-	case pg.HasCode(err, "42501"): // insufficient_privilege
-		return "only a superuser may create the extension vector", nil
-	case pg.HasCode(err, "0A000", "58P01"): // feature_not_supported since 15, undefined_file before
-		return "the server does not have pgvector", nil
-	}
-	return "", pg.Classify(op, err)
+	return "", nil
 }

@@ -69,10 +69,32 @@ type Database struct {
 	Comment string
 }
 
+const commentSQL = "coalesce(shobj_description(oid, 'pg_database'), '')"
+
+func markSQL(name, id string) string {
+	return "COMMENT ON DATABASE " + pg.Ident(name) + " IS " + pg.Literal(Of(id))
+}
+
+// Apart refuses a target that is a rehearsal's database, or the one of that name.
+func (s *Server) Apart(ctx context.Context, name string) error {
+	const op = "looking at the target's database"
+	var is, comment string
+	if err := s.pool.QueryRow(ctx, "SELECT datname::text, "+commentSQL+" FROM pg_database WHERE datname = current_database()").Scan(&is, &comment); err != nil {
+		return pg.Classify(op, err)
+	}
+	switch {
+	case Marked(comment):
+		return pipeline.Usage(op, fmt.Errorf("%s is the database of a rehearsal, not a target", is), "name with --to the deployment that is rehearsed for")
+	case is == name:
+		return pipeline.Usage(op, fmt.Errorf("%s is the target's own database: a rehearsal has another", is), "name another one with --database")
+	}
+	return nil
+}
+
 // Look looks for a database of that name.
 func (s *Server) Look(ctx context.Context, name string) (Database, error) {
 	d := Database{There: true}
-	err := s.pool.QueryRow(ctx, `SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = $1`, name).Scan(&d.Comment)
+	err := s.pool.QueryRow(ctx, "SELECT "+commentSQL+" FROM pg_database WHERE datname = $1", name).Scan(&d.Comment)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Database{}, nil
 	}
@@ -102,7 +124,7 @@ func (s *Server) Make(ctx context.Context, name, id string) error {
 		return pipeline.Environment(op, err, fmt.Sprintf("as superuser: ALTER ROLE %s CREATEDB; or make it for this role: CREATE DATABASE %s OWNER %s TEMPLATE template0 ENCODING 'UTF8', then COMMENT ON DATABASE %s IS '%s', and, for the vectors, CREATE EXTENSION vector in it", role, name, role, name, Mark))
 	}
 	if err == nil {
-		err = s.Claim(ctx, making+id, id)
+		err = s.exec(ctx, markSQL(making+id, id))
 	}
 	if err == nil {
 		err = s.exec(ctx, "ALTER DATABASE "+pg.Ident(making+id)+" RENAME TO "+pg.Ident(name))
@@ -114,11 +136,6 @@ func (s *Server) Make(ctx context.Context, name, id string) error {
 // database of that name, as nobody else knows the id.
 func (s *Server) unmake(ctx context.Context, id string) error {
 	return pg.Classify("removing what was left half made", s.exec(ctx, "DROP DATABASE IF EXISTS "+pg.Ident(making+id)))
-}
-
-// Claim marks a database as the rehearsal's.
-func (s *Server) Claim(ctx context.Context, name, id string) error {
-	return pg.Classify("marking the scratch database", s.exec(ctx, "COMMENT ON DATABASE "+pg.Ident(name)+" IS "+pg.Literal(Of(id))))
 }
 
 // Drop removes the rehearsal's database, and what an interrupted Make has left of
