@@ -13,7 +13,7 @@ LINTER   := $(OUTGROW_CACHE)/golangci-lint-$(GOLANGCI)/golangci-lint
 PACKAGES := ./... ./testdata/servers
 POSTGRES := testdata/servers/postgres.sh
 
-.PHONY: help build test race lint e2e live cutover matrix storage bench demo shots servers schemas
+.PHONY: help build test race lint e2e live cutover rehearse matrix storage bench demo shots servers schemas
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ live: build ## migrate and sync beside a real Open WebUI that is written to, the
 
 cutover: build ## the guided run with a real Open WebUI stopped and started in between; downtime against prediction
 	testdata/e2e/cutover.sh
+
+rehearse: build ## Open WebUI itself on a rehearsal: nothing that is due acts, people can look, nothing is left
+	testdata/e2e/rehearse.sh
 
 matrix: build ## one corpus between all vector stores, Open WebUI's own clients compare; RING=1: fewer pairs, ONLY=A:B
 	testdata/matrix/run.sh $(if $(RING),--ring) $(if $(ONLY),--only $(ONLY)) $(MATRIXFLAGS)
