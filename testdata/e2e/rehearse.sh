@@ -46,7 +46,7 @@ step act "$work/control" "$control_hooks"
 "$python" "$here/prepare.py" rebase "$work/control"
 before=$(cd "$work/source" && find . -type f -exec sha256sum {} + | sort)
 for side in "$hooks:source" "$control_hooks:control"; do
-	step listen "${side%:*}" "$work/${side#*:}.requests" &
+	"$python" "$here/rehearsal.py" listen "${side%:*}" "$work/${side#*:}.requests" &
 	pids+=($!)
 done
 
@@ -60,7 +60,8 @@ dsn=${super/postgres@/app:e2e-password@}
 	ENABLE_USER_WEBHOOKS=true >"$work/scaled.env")
 
 say "outgrow rehearse"
-"$outgrow" rehearse --from "$work/source" --to "$work/scaled.env" --env-out "$work/rehearsal.env" --verify
+# The app's token is none that any key opens.
+"$outgrow" rehearse --from "$work/source" --to "$work/scaled.env" --env-out "$work/rehearsal.env" --verify --accept secret-key
 due="SELECT (SELECT count(*) FROM chat WHERE timer_at IS NOT NULL OR meta->>'status' IN ('pending', 'running', 'error', 'done')), (SELECT count(*) FROM automation_run),
  (SELECT count(*) FROM automation WHERE is_active), (SELECT count(*) FROM calendar_event WHERE meta::jsonb ? 'alerted_at'), (SELECT count(*) FROM app WHERE is_active), (SELECT count(*) FROM function WHERE is_active)"
 was=$(sql outgrow_rehearsal -c "$due")
