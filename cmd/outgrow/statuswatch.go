@@ -23,14 +23,16 @@ type look struct {
 	Step  string `json:"step,omitempty"`
 	// Unfinished: the report knows of a migration that has not come to its end.
 	Unfinished bool `json:"unfinished,omitempty"`
+	// Pass is when a sync pass began that has not come to its end; zero for none.
+	Pass time.Time `json:"pass,omitzero"`
 	// Failed is what the last command failed on, "" while nothing is wrong.
 	Failed string `json:"failed,omitempty"`
 }
 
 // done reports whether nothing more is to come: every lane that was begun is
-// complete, the migration and a guided run have come to their end.
+// complete; the migration, a pass and a guided run have come to their end.
 func (l look) done() bool {
-	if l.Unfinished {
+	if l.Unfinished || !l.Pass.IsZero() {
 		return false
 	}
 	begun := slices.DeleteFunc(slices.Clone(l.Lanes), func(st laneStatus) bool { return st.Parts == 0 })
@@ -39,7 +41,7 @@ func (l look) done() bool {
 
 // same reports whether both tell the same, whenever they were made.
 func (l look) same(o look) bool {
-	return l.Phase == o.Phase && l.Step == o.Step && l.Unfinished == o.Unfinished && l.Failed == o.Failed && slices.EqualFunc(l.Lanes, o.Lanes, func(a, b laneStatus) bool {
+	return l.Phase == o.Phase && l.Step == o.Step && l.Unfinished == o.Unfinished && l.Pass.Equal(o.Pass) && l.Failed == o.Failed && slices.EqualFunc(l.Lanes, o.Lanes, func(a, b laneStatus) bool {
 		return a.line() == b.line() && a.Bytes == b.Bytes && slices.Equal(a.Without, b.Without)
 	})
 }
@@ -55,10 +57,13 @@ func (l look) lines(before look) []string {
 				line += " · " + size(int64(float64(moved)/secs)) + "/s"
 			}
 		}
-		if len(st.Without) > 0 {
-			line += " · not back yet: " + missing(st.Without)
-		}
 		out = append(out, line)
+		if len(st.Without) > 0 { // in a line of its own: a terminal cuts long ones
+			out = append(out, "        not back yet: "+missing(st.Without))
+		}
+	}
+	if !l.Pass.IsZero() {
+		out = append(out, "sync    a pass is under way since "+l.Pass.Local().Format(time.TimeOnly))
 	}
 	if l.Phase != "" {
 		line := fmt.Sprintf("%-8sphase %s", "guided", l.Phase)
@@ -141,6 +146,9 @@ func (c *statusCmd) look(a *app, dir string) (look, error) {
 		return l, err
 	}
 	l.Unfinished = r.Migrate != nil && !r.Migrate.Complete
+	if r.Sync != nil && r.Sync.Running {
+		l.Pass = r.Sync.At
+	}
 	if r.Failed != nil {
 		l.Failed = r.Failed.Command + ": " + strings.Join(strings.Fields(r.Failed.Error), " ")
 	}

@@ -20,7 +20,8 @@ func TestLook(t *testing.T) {
 	rows.Bytes += 20e6
 	now := look{At: at.Add(2 * time.Second), Lanes: []laneStatus{rows, {Lane: pipeline.Files}}, Phase: phaseLive, Step: stepPlan}
 	want := []string{
-		"rows    in progress: 31 of 94 parts of 80 tables done, 120,000 rows written · 10.0 MB/s · not back yet: index:chat.a",
+		"rows    in progress: 31 of 94 parts of 80 tables done, 120,000 rows written · 10.0 MB/s",
+		"        not back yet: index:chat.a",
 		"files   nothing copied: in place, or not begun",
 		"guided  phase live, the last step that ended: plan",
 	}
@@ -39,6 +40,7 @@ func TestLook(t *testing.T) {
 		"complete":                  {look{Lanes: []laneStatus{whole, {Lane: pipeline.Files}}}, true},
 		"a lane under way":          {look{Lanes: []laneStatus{whole, {Lane: pipeline.Vectors, Parts: 2, Done: 1}}}, false},
 		"the migration goes on":     {look{Lanes: []laneStatus{whole}, Unfinished: true}, false},
+		"a pass goes on":            {look{Lanes: []laneStatus{whole}, Pass: at}, false},
 		"the guided run goes on":    {look{Lanes: []laneStatus{whole}, Phase: phaseLive}, false},
 		"the guided run came to it": {look{Lanes: []laneStatus{whole}, Phase: phaseDone}, true},
 	} {

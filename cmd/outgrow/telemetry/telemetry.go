@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,7 +60,7 @@ func Start(cfg Config) (*Hub, error) {
 	h.traces, traces = vars.protocol("TRACES")
 	h.metrics, metrics = vars.protocol("METRICS")
 	for _, note := range []string{traces, metrics} {
-		if note != "" {
+		if note != "" && !slices.Contains(h.notes, note) {
 			h.notes = append(h.notes, note)
 		}
 	}

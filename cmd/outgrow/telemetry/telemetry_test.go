@@ -36,6 +36,9 @@ func TestProtocol(t *testing.T) {
 		"OTEL_TRACES_EXPORTER=otlp OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=grpc":    {protocolGRPC, ""},
 		"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=http://127.0.0.1:4318/v1/metrics": {"", protocolHTTP},
 		"OTEL_EXPORTER_OTLP_ENDPOINT= OTEL_TRACES_EXPORTER=":                   {},
+		"OTEL_EXPORTER_OTLP_ENDPOINT=127.0.0.1:4317":                           {"note: OTEL_EXPORTER_OTLP_ENDPOINT", "note: OTEL_EXPORTER_OTLP_ENDPOINT"},
+		endpoint + " OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=collector:4317":        {"note: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", protocolHTTP},
+		"OTEL_EXPORTER_OTLP_ENDPOINT=https://[::1]:4318/a":                     {protocolHTTP, protocolHTTP},
 	} {
 		vars := variables(strings.Fields(environ))
 		for i, signal := range []string{"TRACES", "METRICS"} {

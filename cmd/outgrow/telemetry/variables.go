@@ -53,10 +53,10 @@ func (s settings) protocol(signal string) (protocol, note string) {
 		}
 		return "", note
 	}
-	name := "OTEL_EXPORTER_OTLP_" + signal + "_PROTOCOL"
-	if s[name] == "" {
-		name = "OTEL_EXPORTER_OTLP_PROTOCOL"
+	if name := s.name(signal, "ENDPOINT"); !address(s[name]) {
+		return "", name + " is no address such as http://collector:4318: nothing is sent"
 	}
+	name := s.name(signal, "PROTOCOL")
 	switch p := strings.ToLower(strings.TrimSpace(s[name])); p {
 	case "", protocolHTTP:
 		return protocolHTTP, ""
@@ -64,6 +64,24 @@ func (s settings) protocol(signal string) (protocol, note string) {
 		return p, ""
 	}
 	return "", name + " is neither grpc nor http/protobuf: nothing is sent"
+}
+
+// name is the variable that counts for a signal: its own, or that of all.
+func (s settings) name(signal, what string) string {
+	if own := "OTEL_EXPORTER_OTLP_" + signal + "_" + what; s[own] != "" {
+		return own
+	}
+	return "OTEL_EXPORTER_OTLP_" + what
+}
+
+// address reports whether the exporters understand an endpoint. What they do not
+// they replace by https://localhost, without a word.
+func address(endpoint string) bool {
+	if endpoint == "" {
+		return true // localhost is the specification's default
+	}
+	u, err := url.Parse(endpoint)
+	return err == nil && (u.Host != "" && (u.Scheme == "http" || u.Scheme == "https") || u.Scheme == "unix")
 }
 
 // The last figures may take closing to be sent, or what the operator allows the
