@@ -22,7 +22,7 @@ build: ## build bin/outgrow, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/outgrow ./cmd/outgrow
 
 test: ## run all tests; brings its own PostgreSQL (or uses OUTGROW_TEST_DATABASE_URL, a superuser's)
-	testdata/servers/with-postgres.sh go test -timeout 30m $(TESTFLAGS) $(PACKAGES)
+	testdata/servers/with-postgres.sh go test -timeout 45m $(TESTFLAGS) $(PACKAGES)
 
 race: ## run the tests of the engine under the race detector (needs a C compiler)
 	testdata/servers/with-postgres.sh env CGO_ENABLED=1 go test -race -timeout 30m $(TESTFLAGS) ./pipeline/... $(RACEPACKAGES)
