@@ -90,17 +90,18 @@ def s3_parts(endpoint, bucket, name, folder, parts):
             [s3(endpoint, "POST", path, {"uploadId": upload}, folder / "complete.xml")]]
 
 
-def azure(endpoint, bucket, name="", query=(), headers=(), file=None):
+def azure(endpoint, bucket, name="", query=(), headers=(), file=None, md5=""):
     """A PUT signed with the shared key. Source: Azure Storage, "Authorize with Shared Key"."""
     when, query = datetime.datetime.now(datetime.timezone.utc).strftime("%a, %d %b %Y %H:%M:%S GMT"), dict(query)
     headers = {**dict(headers), "x-ms-date": when, "x-ms-version": "2021-08-06"}
     path = urllib.parse.urlsplit(endpoint).path + f"/{bucket}" + (f"/{urllib.parse.quote(name)}" if name else "")
     length = os.path.getsize(file) if file else 0
-    text = f"PUT\n\n\n{length or ''}" + "\n" * 9 + "".join(f"{k}:{v}\n" for k, v in sorted(headers.items())) + f"/{ACCOUNT}{path}"
+    text = f"PUT\n\n\n{length or ''}\n{md5}" + "\n" * 8 + "".join(f"{k}:{v}\n" for k, v in sorted(headers.items())) + f"/{ACCOUNT}{path}"
     text += "".join(f"\n{k}:{v}" for k, v in sorted(query.items()))
     signature = base64.b64encode(hmac.new(base64.b64decode(AZURITE_KEY), text.encode(), hashlib.sha256).digest()).decode()
     address = urllib.parse.urlunsplit((*urllib.parse.urlsplit(endpoint)[:2], path, urllib.parse.urlencode(query), ""))
-    return Request("PUT", address, {**headers, "Authorization": f"SharedKey {ACCOUNT}:{signature}"}, file)
+    headers |= {"Authorization": f"SharedKey {ACCOUNT}:{signature}"} | ({"Content-MD5": md5} if md5 else {})
+    return Request("PUT", address, headers, file)
 
 
 def azure_put(endpoint, bucket, file):
@@ -108,7 +109,9 @@ def azure_put(endpoint, bucket, file):
 
 
 def azure_blocks(endpoint, bucket, name, folder, parts):
+    """Blocks with their MD5, which the server verifies, as no answer tells otherwise that they arrived whole."""
+    md5 = [base64.b64encode(hashlib.md5(p.read_bytes()).digest()).decode() for p in parts]
     ids = [base64.b64encode(f"{n:016d}".encode()).decode() for n in range(len(parts))]
     (folder / "list.xml").write_text("<BlockList>" + "".join(f"<Latest>{i}</Latest>" for i in ids) + "</BlockList>")
-    return [[azure(endpoint, bucket, name, {"comp": "block", "blockid": i}, file=p) for i, p in zip(ids, parts)],
+    return [[azure(endpoint, bucket, name, {"comp": "block", "blockid": i}, file=p, md5=m) for i, p, m in zip(ids, parts, md5)],
             [azure(endpoint, bucket, name, {"comp": "blocklist"}, file=folder / "list.xml")]]
