@@ -2,8 +2,7 @@
 // that run it print: `docker inspect`, `kubectl get -o json`, a compose file. It
 // asks no daemon and no cluster; it works on saved text. Sources: the Docker
 // Engine API 1.4x (ContainerInspect), the Kubernetes API (apps/v1, core/v1), the
-// Compose specification, held against its own parser; Open WebUI's Dockerfile and
-// start.sh.
+// Compose specification by its own parser; Open WebUI's Dockerfile and start.sh.
 package capture
 
 import (

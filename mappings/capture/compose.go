@@ -1,7 +1,7 @@
 package capture
 
 import (
-	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +12,9 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/dotenv"
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/template"
+	"github.com/compose-spec/compose-go/v2/types"
 
 	"outgrow/mappings/env"
 	"outgrow/pipeline"
@@ -19,12 +22,13 @@ import (
 
 const composeHint = "say docker compose config -q in that folder, which tells more; a file that needs others beside it must be read where it lies"
 
-// wholeHint is for a file that takes from others.
-const wholeHint = "give the whole: docker compose config | outgrow capture"
-
-// compose reads a compose file.
+// compose reads a compose file by the Compose project's own parser.
 func compose(in Input) (App, error) {
-	dir, err := filepath.Abs(cmp.Or(in.Dir, "."))
+	dir := in.Dir
+	if dir == "" {
+		dir = "."
+	}
+	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return App{}, err
 	}
@@ -32,40 +36,51 @@ func compose(in Input) (App, error) {
 	if err != nil {
 		return App{}, unreadable(err)
 	}
-	f, err := readCompose(in.Text, dir, known)
+	var unset []string
+	details := types.ConfigDetails{WorkingDir: dir, Environment: known, ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(dir, "compose.yaml"), Content: in.Text}}}
+	project, err := loader.LoadWithContext(context.Background(), details, func(o *loader.Options) {
+		o.SetProjectName(loader.NormalizeProjectName(filepath.Base(dir)), false)
+		o.Profiles = []string{"*"}
+		o.SkipResolveEnvironment = true // the env_file of another service is of no interest
+		o.SkipConsistencyCheck = true
+		o.Interpolate.Substitute = func(text string, known template.Mapping) (string, error) {
+			return template.SubstituteWithOptions(text, known, template.WithoutLogging, template.WithReplacementFunction(
+				func(part string, known template.Mapping, c *template.Config) (string, error) {
+					v, found, err := template.DefaultReplacementAppliedFunc(part, known, c)
+					if name := variable.FindString(part); err == nil && !found && name != "" && !slices.Contains(unset, name) {
+						unset = append(unset, name)
+					}
+					return v, err
+				}))
+		}
+	})
 	if err != nil {
 		return App{}, unreadable(err)
 	}
 	var apps []App
-	for name, s := range f.services {
-		at := "services." + name
-		image, err := scalar(s["image"], at+".image")
-		if err != nil {
-			return App{}, unreadable(err)
-		}
-		own, err := environment(s, at)
-		if err != nil {
-			return App{}, unreadable(err)
-		}
+	for name, s := range project.Services {
 		vars := map[string]env.Secret{}
-		for k := range own {
+		for k := range s.Environment {
 			vars[k] = "" // by its name alone
 		}
-		apps = append(apps, App{Name: name, Image: image, likely: looks(image, vars)})
+		apps = append(apps, App{Name: name, Image: s.Image, likely: looks(s.Image, vars)})
 	}
 	a, err := pick(apps, in.Name, "service")
 	if err != nil {
 		return App{}, err
 	}
-	if a, err = f.service(a.Name, a.Image); err != nil {
+	if project, err = project.WithSelectedServices([]string{a.Name}, types.IgnoreDependencies); err == nil {
+		project, err = project.WithServicesEnvironmentResolved(false)
+	}
+	if err != nil {
 		return App{}, unreadable(err)
 	}
-	return a.settle()
+	return service(project, a.Name, unset).settle()
 }
 
 // surroundings is what ${NAME} is looked up in: the environment before .env.
-func surroundings(dir string, environ []string) (map[string]string, error) {
-	known := map[string]string{}
+func surroundings(dir string, environ []string) (types.Mapping, error) {
+	known := types.Mapping{}
 	for _, kv := range environ {
 		if k, v, ok := strings.Cut(kv, "="); ok {
 			known[k] = v
@@ -100,9 +115,6 @@ var repeated = regexp.MustCompile("(line \\d+)|[\"'`\\n]")
 
 // unreadable is the parser's error without what it repeats of the file.
 func unreadable(err error) error {
-	if errors.Is(err, errOthers) {
-		return pipeline.Usage("reading the compose file", err, wholeHint)
-	}
 	text := err.Error()
 	if at := repeated.FindStringSubmatchIndex(text); at != nil {
 		end := at[0]
@@ -114,105 +126,69 @@ func unreadable(err error) error {
 	return pipeline.Usage("reading the compose file", errors.New(text), composeHint)
 }
 
-// service describes one of the services.
-func (f *composeFile) service(name, image string) (App, error) {
-	s, at := f.services[name], "services."+name
-	if _, some := s["extends"]; some {
-		return App{}, fmt.Errorf("%s.extends: %w", at, errOthers)
+func service(p *types.Project, name string, unset []string) App {
+	s := p.Services[name]
+	a := App{From: "compose", Name: name, Image: s.Image, User: s.User, WorkDir: s.WorkingDir, Vars: map[string]env.Secret{}, Stop: "docker compose stop " + name}
+	if a.WorkDir == "" {
+		a.WorkDir = workDir
 	}
-	a := App{From: "compose", Name: name, Image: image, Vars: map[string]env.Secret{}, Stop: "docker compose stop " + name}
-	var err error
-	for _, field := range []struct {
-		to   *string
-		name string
-	}{{&a.User, "user"}, {&a.WorkDir, "working_dir"}, {&a.Restart, "restart"}} {
-		if *field.to, err = scalar(s[field.name], at+"."+field.name); err != nil {
-			return App{}, err
+	if a.Image == "" && s.Build != nil {
+		a.Notes = append(a.Notes, "the image is built from "+s.Build.Context)
+	}
+	for k, v := range s.Environment {
+		if v != nil {
+			a.Vars[k] = env.Secret(*v)
+		} else {
+			a.Notes = append(a.Notes, k+" is taken from the shell that starts compose, and was not set here: it is left out")
 		}
 	}
-	if a.Restart == "no" {
-		a.Restart = ""
+	slices.Sort(unset)
+	if len(unset) > 0 {
+		a.Notes = append(a.Notes, "not set here, so taken as empty, as compose would: "+strings.Join(unset, ", "))
 	}
-	a.WorkDir = cmp.Or(a.WorkDir, workDir)
-	if a.Image == "" && s["build"] != nil {
-		context, ok := s["build"].(string)
-		if b, err := mapping(s["build"], at+".build"); !ok && err == nil {
-			context, _ = b["context"].(string)
-		}
-		a.Notes = append(a.Notes, "the image is built from "+cmp.Or(context, "."))
+	if s.Restart != "" && s.Restart != types.RestartPolicyNo {
+		a.Restart = s.Restart
 	}
-	vars, missing, err := f.variables(s, at)
-	if err != nil {
-		return App{}, err
-	}
-	for k, v := range vars {
-		a.Vars[k] = env.Secret(v)
-	}
-	for _, k := range missing {
-		a.Notes = append(a.Notes, k+" is taken from the shell that starts compose, and was not set here: it is left out")
-	}
-	slices.Sort(f.unset)
-	if len(f.unset) > 0 {
-		a.Notes = append(a.Notes, "not set here, so taken as empty, as compose would: "+strings.Join(f.unset, ", "))
-	}
-	deploy, err := mapping(s["deploy"], at+".deploy")
-	if err != nil {
-		return App{}, err
-	}
-	if count(s["scale"]) > 1 || count(deploy["replicas"]) > 1 {
+	if s.Scale != nil && *s.Scale > 1 || s.Deploy != nil && s.Deploy.Replicas != nil && *s.Deploy.Replicas > 1 {
 		a.Notes = append(a.Notes, "several replicas: all of them must be stopped")
 	}
-	if err := f.mounts(&a, s, at); err != nil {
-		return App{}, err
-	}
-	cp := "docker compose cp " + name + ":"
-	a.copyFile = func(from, to string) string { return cp + from + " " + to }
-	a.copyDir = a.copyFile
-	return a, nil
-}
-
-// mounts tells where the service's folders lie.
-func (f *composeFile) mounts(a *App, service map[string]any, at string) error {
-	binds, err := f.binds(service, at)
-	if err != nil {
-		return err
-	}
-	for _, b := range binds {
-		m := Mount{Path: b.target, Kind: b.kind, ReadOnly: b.readOnly}
-		switch b.kind {
-		case "bind":
-			m.Host = b.source
-		case "volume":
+	for _, v := range s.Volumes {
+		m := Mount{Path: v.Target, Kind: v.Type, ReadOnly: v.ReadOnly}
+		switch v.Type {
+		case types.VolumeTypeBind:
+			m.Host = v.Source
+		case types.VolumeTypeVolume:
 			sub := ""
-			if b.subpath != "" {
-				sub = "/" + strings.Trim(b.subpath, "/")
+			if v.Volume != nil && v.Volume.Subpath != "" {
+				sub = "/" + strings.Trim(v.Volume.Subpath, "/")
 			}
-			if err := f.named(&m, b.source, sub); err != nil {
-				return err
-			}
-		case "tmpfs":
+			m.volume(p, v.Source, sub)
+		case types.VolumeTypeTmpfs:
 			m.Note = "in memory: it goes when the container stops"
 		}
 		a.Mounts = append(a.Mounts, m)
 	}
 	slices.SortFunc(a.Mounts, func(x, y Mount) int { return strings.Compare(x.Path, y.Path) })
-	return nil
+	cp := "docker compose cp " + name + ":"
+	a.copyFile = func(from, to string) string { return cp + from + " " + to }
+	a.copyDir = a.copyFile
+	return a
 }
 
-// named tells where a named volume lies: by its options, else Docker knows.
-func (f *composeFile) named(m *Mount, source, sub string) error {
+// volume tells where a named volume lies: by its options, else Docker knows.
+func (m *Mount) volume(p *types.Project, source, sub string) {
 	if source == "" {
 		m.Note = "a volume without a name: docker inspect of the container tells which"
-		return nil
+		return
 	}
-	name, driver, err := f.volume(source)
-	if err != nil {
-		return err
+	v, ok := p.Volumes[source]
+	m.Name = v.Name
+	if !ok || m.Name == "" {
+		m.Name = p.Name + "_" + source
 	}
-	m.Name = name
-	device, options := driver["device"], strings.Split(driver["o"], ",")
+	device, options := v.DriverOpts["device"], strings.Split(v.DriverOpts["o"], ",")
 	switch {
-	case strings.HasPrefix(driver["type"], "nfs"):
+	case strings.HasPrefix(v.DriverOpts["type"], "nfs"):
 		server := ""
 		for _, o := range options {
 			if addr, ok := strings.CutPrefix(o, "addr="); ok {
@@ -222,12 +198,11 @@ func (f *composeFile) named(m *Mount, source, sub string) error {
 		m.Kind, m.Name = "nfs", server+":"+strings.TrimPrefix(device, ":")+sub
 		m.Note = "mount it here, or run outgrow where it is mounted"
 	case slices.Contains(options, "bind") && device != "":
-		m.Host = f.path(device) + sub
+		m.Host = device + sub
 	default:
 		m.Note = "docker volume inspect -f '{{.Mountpoint}}' " + m.Name + " tells where it lies"
 		if sub != "" {
 			m.Note += ", and " + sub[1:] + " below that is mounted"
 		}
 	}
-	return nil
 }
