@@ -13,13 +13,19 @@ LINTER   := $(OUTGROW_CACHE)/golangci-lint-$(GOLANGCI)/golangci-lint
 PACKAGES := ./... ./testdata/servers
 POSTGRES := testdata/servers/postgres.sh
 
-.PHONY: help build test race lint e2e live cutover rehearse matrix storage bench demo shots servers schemas
+.PHONY: help build dist image test race lint e2e live cutover rehearse matrix storage bench demo shots servers schemas
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/outgrow, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/outgrow ./cmd/outgrow
+
+dist: ## archives for Linux and macOS, with checksums, in dist/ (needs goreleaser 2)
+	goreleaser release --snapshot --clean
+
+image: ## a container image, outgrow:VERSION (needs docker or podman: DOCKER=podman)
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(or $(DOCKER),docker) build --build-arg VERSION='$(VERSION)' -t 'outgrow:$(VERSION)' .
 
 test: ## run all tests; brings its own PostgreSQL (or uses OUTGROW_TEST_DATABASE_URL, a superuser's)
 	testdata/servers/with-postgres.sh go test -timeout 45m $(TESTFLAGS) $(PACKAGES)

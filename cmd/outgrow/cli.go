@@ -31,6 +31,9 @@ type CLI struct {
 	Files    filesCmd    `cmd:"" help:"Take a switch of the storage provider back."`
 	Report   reportCmd   `cmd:"" help:"Write the report of a run again, from the state folder: a page for people, JSON for machines."`
 	Version  versionCmd  `cmd:"" help:"Print the version and the Open WebUI schemas it knows."`
+
+	Completion completionCmd `cmd:"" help:"Print a script that completes commands and options in bash, zsh or fish."`
+	Man        manCmd        `cmd:"" help:"Print the manual page, in roff."`
 }
 
 // pair names the two sides. Secrets need not be in the files: OUTGROW_FROM_X and
@@ -101,8 +104,9 @@ var examples = map[string][]string{
 	},
 	"cutover": {
 		"outgrow cutover --from ./data --to scaled.env   # asks before the stop",
-		"outgrow cutover --from ./data --to scaled.env --stop-cmd 'docker compose stop' --start-cmd 'docker compose -f scaled.yml up -d' --health http://127.0.0.1:8080/health --yes",
-		"outgrow cutover --from ./data --to scaled.env --restart 45s   # how long Open WebUI takes to stop and start, for the prediction",
+		"outgrow cutover --from ./data --to scaled.env --yes --stop-cmd 'docker compose stop' \\\n" +
+			"     --start-cmd 'docker compose -f scaled.yml up -d' --health http://127.0.0.1:8080/health",
+		"outgrow cutover --from ./data --to scaled.env --restart 45s   # what Open WebUI takes to stop and start",
 	},
 	"rehearse": {
 		"outgrow rehearse --from ./data --to scaled.env --env-out rehearsal.env   # then start one Open WebUI with rehearsal.env",
@@ -113,7 +117,7 @@ var examples = map[string][]string{
 	"rollback": {
 		"outgrow rollback --from scaled.env --to ./data-back   # Open WebUI stopped; ./data-back must not exist",
 		"outgrow rollback --from scaled.env --to ./data-back --accept orphan",
-		"outgrow rollback --from scaled.env --to back.env --to-mount ./data-back   # back.env: DATA_DIR=/app/backend/data, as the container sees it",
+		"outgrow rollback --from scaled.env --to back.env --to-mount ./data-back   # it has the container's DATA_DIR",
 	},
 	"accept": {"outgrow accept --from ./data --to scaled.env", "outgrow accept --from ./data --to scaled.env --yes --json"},
 	"watch": {
@@ -139,6 +143,12 @@ var examples = map[string][]string{
 	"report":  {"outgrow report --to scaled.env", "outgrow report --to scaled.env --json | jq .outcome", "outgrow report --schema"},
 	"revert":  {"outgrow files revert --to new.env   # the env file that file.path was switched to"},
 	"version": {"outgrow version --json"},
+	"completion": {
+		"source <(outgrow completion bash)   # in this shell; for all: > /etc/bash_completion.d/outgrow",
+		"outgrow completion zsh > ~/.zsh/completions/_outgrow   # a folder of fpath",
+		"outgrow completion fish > ~/.config/fish/completions/outgrow.fish",
+	},
+	"man": {"outgrow man > /usr/local/share/man/man1/outgrow.1", "outgrow man | man -l -"},
 }
 
 const exitHelp = `Exit codes: 0 done and equal · 1 failed · 2 usage, or a plan refused · 3 the environment (cannot connect,

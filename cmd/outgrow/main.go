@@ -50,9 +50,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 func (a *app) command(args []string) int {
 	var cli CLI
 	ended, code := false, 0
-	parser, err := kong.New(&cli, kong.Name("outgrow"), kong.Description(description), kong.UsageOnError(),
-		kong.Writers(a.out, a.err), kong.Exit(func(c int) { ended, code = true, c }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}), kong.Help(helpPrinter))
+	parser, err := newParser(&cli, a.out, a.err, func(c int) { ended, code = true, c })
 	if err != nil {
 		_, _ = fmt.Fprintln(a.err, err)
 		return pipeline.ExitFailed
@@ -86,6 +84,13 @@ func watched(kctx *kong.Context, environ []string) telemetry.Config {
 		out.Metrics = c.metricsAddr()
 	}
 	return out
+}
+
+// newParser gives the parser of the command line, which fills in cli. exit is
+// called where it has answered itself, by help.
+func newParser(cli *CLI, out, err io.Writer, exit func(int)) (*kong.Kong, error) {
+	return kong.New(cli, kong.Name("outgrow"), kong.Description(description), kong.UsageOnError(), kong.Writers(out, err), kong.Exit(exit),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}), kong.Help(helpPrinter))
 }
 
 // app is what every command needs of its surroundings.

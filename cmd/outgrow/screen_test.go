@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -11,11 +12,8 @@ import (
 // Every command's help has examples and the exit codes.
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"", "plan", "migrate", "verify", "status", "replay", "files revert", "version"} {
-		args := []string{"--help"}
-		if command != "" {
-			args = append(strings.Fields(command), "--help")
-		}
+	for _, s := range commandLine(t).all() {
+		args := append(slices.Clone(s.words), "--help")
 		var out, err strings.Builder
 		if code := run(context.Background(), args, nil, &out, &err); code != 0 {
 			t.Errorf("outgrow %v: exit %d", args, code)
@@ -23,7 +21,7 @@ func TestHelp(t *testing.T) {
 		if !strings.Contains(out.String(), "Exit codes: 0 done and equal") || !strings.Contains(out.String(), "130 stopped") {
 			t.Errorf("outgrow %v names no exit codes:\n%s", args, out.String())
 		}
-		if command != "" && !strings.Contains(out.String(), "\nExamples:\n  1. ") {
+		if len(s.words) > 0 && len(s.subs) == 0 && !strings.Contains(out.String(), "\nExamples:\n  1. ") {
 			t.Errorf("outgrow %v has no example:\n%s", args, out.String())
 		}
 		for _, line := range strings.Split(out.String(), "\n") {

@@ -124,8 +124,11 @@ func quoteArg(v string) string {
 	if v != "" && !strings.ContainsAny(v, " \t\n'\"\\$`;&|<>()*?[]{}#~!") {
 		return v
 	}
-	return "'" + strings.ReplaceAll(v, "'", `'\''`) + "'"
+	return shellQuote(v)
 }
+
+// shellQuote makes one word of a text, for every shell that is like sh.
+func shellQuote(v string) string { return "'" + strings.ReplaceAll(v, "'", `'\''`) + "'" }
 
 // stateDir is --state, else NAME.outgrow beside the target's env file. It never
 // lies in the source.
