@@ -148,8 +148,8 @@ func (c docCall) text() string {
 }
 
 var (
-	ownScreen = regexp.MustCompile(`^(bin/)?outgrow [a-z]+ ·`) // the first line of what a command prints
-	mentions  = regexp.MustCompile(`(^|[^\w-])outgrow +(-|[a-z])`)
+	ownScreen = regexp.MustCompile(`^(bin/)?outgrow [a-z]+ ·`)        // the first line of what a command prints
+	mentions  = regexp.MustCompile(`(^|[\s|(/;&])outgrow +(-|[a-z])`) // in no quotes, which are another language's
 	optional  = regexp.MustCompile(`\s*\[(-[^\]]*)\]`)
 	either    = regexp.MustCompile(`\b([a-z]+)(\|[a-z]+)+\b`)
 	some      = regexp.MustCompile(`\bN\b`)

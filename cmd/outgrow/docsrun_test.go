@@ -135,6 +135,22 @@ func docRuns() map[string]docRun {
 			},
 			steps: map[string]docStep{"replay --to scaled.env refused.jsonl": {code: 4}}, // nothing was repaired
 		},
+		// Tests share a server, so the scratch database has a name of its own.
+		"docs/rehearse.md": {
+			prepare: func(tb testing.TB, l *lab) {
+				do(tb, servers.SuperDSN(tb, l.dsn), "ALTER ROLE "+l.role()+" CREATEDB")
+			},
+			words: func(tb testing.TB, l *lab) map[string]string {
+				return map[string]string{anyValue: scratchName(tb, l.dsn)}
+			},
+			steps: map[string]docStep{
+				"rehearse --from ./data --to scaled.env --env-out rehearsal.env": {more: []string{"--database", anyValue}},
+				"rehearse --from ./data --to scaled.env --remove":                {more: []string{"--database", anyValue}},
+				"status --to rehearsal.env --state scaled.outgrow/rehearsal --ledger": {before: func(tb testing.TB, l *lab) {
+					l.rehearse(scratchName(tb, l.dsn), "--env-out", filepath.Join(l.dir, "rehearsal.env")).exits(0)
+				}},
+			},
+		},
 		"docs/report.md": {after: "docs/verify.md"},
 		"docs/rollback.md": {
 			prepare: func(tb testing.TB, l *lab) {
@@ -309,7 +325,7 @@ func (r docRun) run(tb testing.TB, l *lab, c docCall, step docStep) {
 		words = r.words(tb, l)
 	}
 	var args []string
-	for _, a := range c.args {
+	for _, a := range append(slices.Clone(c.args), step.more...) {
 		if w, ok := step.words[a]; ok {
 			a = w
 		} else if w, ok := words[a]; ok {
@@ -317,7 +333,7 @@ func (r docRun) run(tb testing.TB, l *lab, c docCall, step docStep) {
 		}
 		args = append(args, a)
 	}
-	cmd := l.command(append(args, step.more...)...)
+	cmd := l.command(args...)
 	cmd.Dir, cmd.Stdin = l.dir, strings.NewReader(step.stdin)
 	for _, e := range c.env {
 		name, value, _ := strings.Cut(e, "=")

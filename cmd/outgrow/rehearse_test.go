@@ -63,14 +63,14 @@ func rehearsed(t *testing.T) (l, side *lab, super, name string) {
 }
 
 // scratchName is a name beside that of the database, which is dropped at the end.
-func scratchName(t *testing.T, dsn string) string {
-	t.Helper()
+func scratchName(tb testing.TB, dsn string) string {
+	tb.Helper()
 	u, err := url.Parse(dsn)
 	if err != nil {
-		t.Fatal("the DSN is not a URL")
+		tb.Fatal("the DSN is not a URL")
 	}
 	name := strings.TrimPrefix(u.Path, "/") + "_r"
-	t.Cleanup(func() { do(t, servers.SuperDSN(t, dsn), "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
+	tb.Cleanup(func() { do(tb, servers.SuperDSN(tb, dsn), "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
 	return name
 }
 
