@@ -38,8 +38,9 @@ WRITTEN = {
 EVENT = """
 import urllib.request
 
-def event(event):
-    urllib.request.urlopen("%s/function", timeout=5).read()
+class Event:
+    def event(self, event):
+        urllib.request.urlopen("%s/function", timeout=5).read()
 """
 
 

@@ -44,6 +44,7 @@ cp -a "$work/source" "$work/control"
 step act "$work/source" "$hooks"
 step act "$work/control" "$control_hooks"
 "$python" "$here/prepare.py" rebase "$work/control"
+cp -a "$work/source" "$work/asked" # SQLite leaves a -shm beside what is read here
 before=$(cd "$work/source" && find . -type f -exec sha256sum {} + | sort)
 for side in "$hooks:source" "$control_hooks:control"; do
 	"$python" "$here/rehearsal.py" listen "${side%:*}" "$work/${side#*:}.requests" &
@@ -76,7 +77,7 @@ pids+=("$app" "$control")
 "$python" "$here/prepare.py" wait "http://127.0.0.1:$port" "$app" || { tail -n 20 "$work/rehearsal.log"; exit 1; }
 up=$SECONDS
 step acted "$work/control" "$work/control.requests" "$work/control.log"
-step look "http://127.0.0.1:$port" "$work/source"
+step look "http://127.0.0.1:$port" "$work/asked"
 rest=$((up + ${LOOK:-30} - SECONDS))
 [ $rest -le 0 ] || sleep "$rest"
 
