@@ -15,13 +15,13 @@ import (
 	"outgrow/pipeline"
 )
 
-// Finish puts back what was taken away for the load: it builds the plain
-// indexes, settles the rows without a parent, adds and validates the foreign
-// keys, sets the sequences and analyzes; the revision is left to Release. Each
-// step is done when its mark is gone, so a second call goes on where the first
-// stopped; when all is done it does nothing. Lines are stored already when they
-// come back in the outcome, which has only those of this call, without the
-// records.
+// Finish puts back what was taken away for the load: it analyzes, settles the
+// rows without a parent, adds the foreign keys, then builds the plain indexes,
+// validates the foreign keys and sets the sequences; the revision is left to
+// Release. Each step is done when its mark is gone, so a second call goes on
+// where the first stopped; when all is done it does nothing. Lines are stored
+// already when they come back in the outcome, which has only those of this call,
+// without the records.
 func (s *Sink) Finish(ctx context.Context, step func(string)) (pipeline.Outcome, error) {
 	out, err := s.finish(ctx, step)
 	return out, pg.Classify("finishing the target", err)
