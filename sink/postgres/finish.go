@@ -165,7 +165,7 @@ func (s *Sink) addKeys(ctx context.Context, keys []foreignKey, step func(string)
 		return nil
 	}
 	step(fmt.Sprintf("adding %d foreign keys", len(keys)))
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	return pg.Classify("adding the foreign keys", pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		for _, k := range keys {
 			if k.Added {
 				continue
@@ -179,7 +179,7 @@ func (s *Sink) addKeys(ctx context.Context, keys []foreignKey, step func(string)
 			}
 		}
 		return nil
-	})
+	}))
 }
 
 // sequences sets every sequence that a column of these tables owns to the

@@ -73,7 +73,7 @@ func (s *Sink) restore(ctx context.Context, todo [][]restoration, room string) e
 	g.SetLimit(s.connections())
 	for _, list := range todo {
 		g.Go(func() error {
-			return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			return pg.Classify(list[0].op, pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 				if _, err := tx.Exec(ctx, lazily+"; "+room, pgx.QueryExecModeSimpleProtocol); err != nil {
 					return err
 				}
@@ -86,7 +86,7 @@ func (s *Sink) restore(ctx context.Context, todo [][]restoration, room string) e
 					}
 				}
 				return nil
-			})
+			}))
 		})
 	}
 	return g.Wait()
