@@ -9,7 +9,7 @@ FROM --platform=$BUILDPLATFORM ${GO_IMAGE} AS build
 ARG TARGETOS=linux
 ARG TARGETARCH
 ARG VERSION=unknown
-ENV CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-buildvcs=false
+ENV CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-buildvcs=false GOCACHE=/go/cache
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
@@ -18,7 +18,7 @@ COPY mappings mappings
 COPY pipeline pipeline
 COPY sink sink
 COPY source source
-RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/cache \
     GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/outgrow ./cmd/outgrow \
     && touch -d @0 /out/outgrow
 
@@ -27,6 +27,6 @@ COPY LICENSE /usr/share/doc/outgrow/LICENSE
 COPY --from=build /out/outgrow /usr/local/bin/outgrow
 # Of the base image; in words, so that Kubernetes' runAsNonRoot can tell.
 USER 65532:65532
-WORKDIR /work
+WORKDIR /move
 ENTRYPOINT ["/usr/local/bin/outgrow"]
 CMD ["--help"]

@@ -119,7 +119,7 @@ func docRuns() map[string]docRun {
 			l.envBeside("s3.env", s3)
 		}},
 		"docs/install.md": {offline: true, steps: map[string]docStep{
-			"docker plan --from /app/backend/data --to /work/scaled.env": {why: "it needs a container runtime; docs/plan.md runs the same without one"},
+			"docker plan --from /app/backend/data --to /move/scaled.env": {why: "it needs a container runtime; docs/plan.md runs the same without one"},
 		}},
 		"docs/kubernetes.md": {
 			words: func(testing.TB, *lab) map[string]string {

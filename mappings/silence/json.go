@@ -91,14 +91,7 @@ func no(v any) (any, form) {
 // WebUI does.
 func disabled(flag string, missing bool) func(any) (any, form) {
 	return func(v any) (any, form) {
-		list, ok := v.([]any)
-		switch {
-		case falsy(v):
-			return v, silent
-		case !ok:
-			return v, unknown
-		}
-		found := silent
+		list, found := items(v)
 		for _, item := range list {
 			o, ok := item.(map[string]any)
 			if !ok {
@@ -114,21 +107,27 @@ func disabled(flag string, missing bool) func(any) (any, form) {
 
 // toolServers switches connections off, whose flag is config.enable.
 func toolServers(v any) (any, form) {
-	list, ok := v.([]any)
-	switch {
-	case falsy(v):
-		return v, silent
-	case !ok:
-		return v, unknown
-	}
+	list, found := items(v)
 	var configs []any
 	for _, item := range list {
 		if o, ok := item.(map[string]any); ok {
 			configs = append(configs, o["config"]) // a map: it is changed in place
 		}
 	}
-	_, found := disabled("enable", false)(configs)
+	if len(configs) > 0 {
+		_, found = disabled("enable", false)(configs)
+	}
 	return v, found
+}
+
+// items gives those of a list; none of what Python counts as false, and of what
+// is no list, which is unknown.
+func items(v any) ([]any, form) {
+	list, ok := v.([]any)
+	if !ok && !falsy(v) {
+		return nil, unknown
+	}
+	return list, silent
 }
 
 // falsy reports whether Python counts a value as false.

@@ -8,10 +8,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -111,37 +109,18 @@ func TestRestartWhileReading(t *testing.T) {
 	cfg := config(t, server, "")
 	body := random(24 << 20)
 	put(t, cfg, "large", body)
-	back, waits := make(chan struct{}), 0
-	s, err := Open(t.Context(), cfg, objects.Config{Spool: t.TempDir(), Stable: "x", Backoff: pipeline.Backoff{Wait: func(ctx context.Context, _ time.Duration) error {
-		if waits++; waits > 1 { // the first try finds nobody
-			<-back
+	pipetest.Comeback(t, server, body, func(backoff pipeline.Backoff) io.ReadCloser {
+		s, err := Open(t.Context(), cfg, objects.Config{Spool: t.TempDir(), Stable: "x", Backoff: backoff})
+		if err != nil {
+			t.Fatal(err)
 		}
-		return ctx.Err()
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	o := first(t, s)
-	r, err := o.Open(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	got := make([]byte, 1<<20)
-	if _, err := io.ReadFull(r, got); err != nil {
-		t.Fatal(err)
-	}
-	server.Kill()
-	go func() {
-		server.Restart(t)
-		close(back)
-	}()
-	rest, err := io.ReadAll(r)
-	<-back
-	if err != nil || !bytes.Equal(slices.Concat(got, rest), body) {
-		t.Errorf("%d bytes, %v", len(got)+len(rest), err)
-	}
+		t.Cleanup(func() { _ = s.Close() })
+		r, err := first(t, s).Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	})
 }
 
 // A content that was damaged in the store does not pass, though the store lists

@@ -11,26 +11,7 @@
 # GROW=200MB makes the database larger first (default 150MB). KEEP=1 leaves the folder. Uses bin/outgrow or $OUTGROW.
 set -euo pipefail
 
-here=$(cd "$(dirname "$0")" && pwd)
-repo=$(cd "$here/../.." && pwd)
-outgrow=${OUTGROW:-$repo/bin/outgrow}
-[ -x "$outgrow" ] || { echo "$outgrow is not there: make build" >&2; exit 2; }
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/outgrow-cutover.XXXXXX")
-chmod 755 "$work"
-export PYTHONDONTWRITEBYTECODE=1
-finish() {
-	local code=$? file
-	for file in "$work"/*.pid; do [ ! -f "$file" ] || kill -TERM "$(cat "$file")" 2>/dev/null || true; done
-	[ ! -d "$work/pg" ] || "$here/../servers/postgres.sh" stop "$work/pg" || true
-	wait
-	if [ "${KEEP:-}" = 1 ]; then echo "kept: $work"; else rm -rf "$work"; fi
-	exit $code
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-say() { printf 'cutover %4d s  %s\n' "$SECONDS" "$*"; }
+. "$(dirname "$0")/lab.sh" cutover
 
 python=$("$here/openwebui.sh")
 read -r embeddings_port port < <("$python" "$here/prepare.py" ports 2)

@@ -10,28 +10,7 @@
 # Uses bin/outgrow or $OUTGROW, a PostgreSQL of its own, 127.0.0.1 and a temporary folder, which KEEP=1 leaves.
 set -euo pipefail
 
-here=$(cd "$(dirname "$0")" && pwd)
-repo=$(cd "$here/../.." && pwd)
-outgrow=${OUTGROW:-$repo/bin/outgrow}
-[ -x "$outgrow" ] || { echo "$outgrow is not there: make build" >&2; exit 2; }
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/outgrow-rehearse.XXXXXX")
-chmod 755 "$work"
-export PYTHONDONTWRITEBYTECODE=1
-pids=()
-finish() {
-	local code=$? pid
-	for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
-	[ ! -d "$work/pg" ] || "$here/../servers/postgres.sh" stop "$work/pg" || true
-	wait
-	if [ "${KEEP:-}" = 1 ]; then echo "kept: $work"; else rm -rf "$work"; fi
-	exit $code
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-say() { printf 'rehearse %4d s  %s\n' "$SECONDS" "$*"; }
-fail() { say "FAILED: $*"; exit 1; }
+. "$(dirname "$0")/lab.sh" rehearse
 
 python=$("$here/openwebui.sh")
 step() { "$python" "$here/rehearsal.py" "$@"; }
