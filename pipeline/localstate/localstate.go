@@ -21,8 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-
-	_ "modernc.org/sqlite" // the driver
+	"time"
 
 	"outgrow/pipeline"
 )
@@ -54,9 +53,15 @@ var (
 )
 
 // Open opens the lane's state below dir, and makes it where it is missing (the
-// folders readable to their owner only). It locks nothing. dir may not be, or
+// folders readable to their owner only). It locks nothing, and gives ErrLocked when
+// another process does not end a transaction of its own for 20 seconds. dir may not be, or
 // lie in, a forbidden folder: name the source's there.
 func Open(ctx context.Context, dir string, lane pipeline.Lane, forbidden ...string) (*Store, error) {
+	return openWithin(ctx, 20*time.Second, dir, lane, forbidden...)
+}
+
+// openWithin is Open that waits so long for another process's transaction.
+func openWithin(ctx context.Context, patience time.Duration, dir string, lane pipeline.Lane, forbidden ...string) (*Store, error) {
 	const hint = "pass --state DIR, a folder that this user may write to, outside of the source"
 	s := &Store{dir: filepath.Join(dir, string(lane))}
 	for _, f := range forbidden {
@@ -79,13 +84,16 @@ func Open(ctx context.Context, dir string, lane pipeline.Lane, forbidden ...stri
 	if err != nil {
 		return nil, pipeline.Environment("opening the state", err, hint)
 	}
-	q := url.Values{"_pragma": {"busy_timeout(20000)", "journal_mode(DELETE)", "synchronous(EXTRA)"}, "_txlock": {"immediate"}}
+	q := url.Values{"_pragma": {fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()), "journal_mode(DELETE)", "synchronous(EXTRA)"}, "_txlock": {"immediate"}}
 	if s.db, err = sql.Open("sqlite", (&url.URL{Scheme: "file", Path: file, RawQuery: q.Encode()}).String()); err != nil {
 		return nil, pipeline.Environment("opening the state", err, hint)
 	}
 	s.db.SetMaxOpenConns(1)
 	if err := s.tables(ctx); err != nil {
 		_ = s.db.Close()
+		if busy(err) {
+			return nil, locked("opening the state in " + s.dir)
+		}
 		return nil, pipeline.Environment("opening the state", err, "if "+file+" is damaged, move it away: the next run then writes everything again, which is safe")
 	}
 	return s, nil
@@ -302,8 +310,11 @@ func (s *Store) Close() error {
 
 // wrap names what failed; what the engine looks for can still be found.
 func wrap(op string, err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case busy(err):
+		return locked(op)
 	}
 	return fmt.Errorf("%s: %w", op, err)
 }

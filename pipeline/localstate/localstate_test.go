@@ -288,3 +288,39 @@ func BenchmarkAdvance(b *testing.B) {
 		at = next
 	}
 }
+
+// A process that was stopped within a transaction is another outgrow at work, not
+// damage.
+func TestStoppedWithinATransaction(t *testing.T) {
+	dir := t.TempDir()
+	mine := open(t, dir)
+	if _, err := mine.Begin(t.Context(), run); err != nil {
+		t.Fatal(err)
+	}
+	other, err := openWithin(t.Context(), 10*time.Millisecond, dir, pipeline.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	tx, err := mine.db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Close()
+	if _, err := tx.ExecContext(t.Context(), "BEGIN EXCLUSIVE"); err != nil {
+		t.Fatal(err)
+	}
+	_, opening := openWithin(t.Context(), 10*time.Millisecond, dir, pipeline.Files)
+	_, reading := other.Peek(t.Context())
+	for name, err := range map[string]error{"opening": opening, "reading": reading} {
+		if !errors.Is(err, pipeline.ErrLocked) || pipeline.ExitCode(err) != pipeline.ExitEnvironment || pipeline.HintOf(err) == "" {
+			t.Errorf("%s: %v (exit %d, hint %q)", name, err, pipeline.ExitCode(err), pipeline.HintOf(err))
+		}
+	}
+	if _, err := tx.ExecContext(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := other.Peek(t.Context()); err != nil || got == nil || got.ID != run.ID {
+		t.Errorf("afterwards: %v, %v", got, err)
+	}
+}

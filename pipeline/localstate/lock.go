@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
 
 	"outgrow/pipeline"
 )
@@ -27,13 +29,24 @@ func Lock(path string) (*os.File, error) {
 	case err == nil:
 		return f, nil
 	case errors.Is(err, unix.EWOULDBLOCK):
-		err = &pipeline.Error{Op: "taking the lock of " + dir, Err: pipeline.ErrLocked, Exit: pipeline.ExitEnvironment,
-			Hint: "wait for the other run to end or stop it, then run the same command"}
+		err = locked("taking the lock of " + dir)
 	default:
 		err = pipeline.Environment("taking the lock", err, "pass --state DIR on a file system that can lock files")
 	}
 	_ = f.Close()
 	return nil, err
+}
+
+func locked(op string) error {
+	return &pipeline.Error{Op: op, Err: pipeline.ErrLocked, Exit: pipeline.ExitEnvironment,
+		Hint: "wait for the other run to end or stop it, then run the same command"}
+}
+
+// busy reports whether SQLite gave up waiting for somebody else's transaction: only
+// another outgrow opens the state, and it was stopped within one.
+func busy(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == lib.SQLITE_BUSY
 }
 
 // Unlock gives a lock back at once, even if a program that is just being started
