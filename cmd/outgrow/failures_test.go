@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -154,29 +155,27 @@ func TestOtherSource(t *testing.T) {
 	l.equal()
 }
 
-// While a run holds the target, a second one keeps away.
+// While a run holds the target, a second one keeps away, and the first goes on.
 func TestAnotherRunIsAtWork(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, bigData(t, "50MB"))
-	first := l.start(l.pair("migrate")...).until("its lock", func() bool {
-		return ask[bool](l, `SELECT to_regclass('outgrow.part') IS NOT NULL AND EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1
-			AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`)
-	})
-	ended := make(chan result, 1)
-	first.held(func() {
-		go func() { ended <- l.migrate() }()
-		select {
-		case r := <-ended:
-			ended <- r
-		case <-time.After(time.Minute): // it waits for a table that the first one has locked
+	rows := func() int {
+		if !ask[bool](l, "SELECT to_regclass('outgrow.part') IS NOT NULL") {
+			return 0
 		}
-	})
-	second := <-ended
-	first.end().exits(0)
+		return ask[int](l, "SELECT coalesce(sum(written), 0) FROM outgrow.part")
+	}
+	// At this rate it takes minutes.
+	first := l.start(l.pair("migrate", "--rate", "100")...).until("its first rows", func() bool { return rows() > 0 })
+	second := l.migrate()
 	if second.code != 2 && second.code != 3 {
 		t.Errorf("the second run: exit %d\n%s", second.code, second.both())
 	}
 	second.says("another outgrow").nextStep()
+	before := rows()
+	first.until("more rows", func() bool { return rows() > before }).signal(syscall.SIGINT)
+	first.end().exits(130)
+	l.migrate().exits(0, "resumed")
 	l.equal()
 }
 
