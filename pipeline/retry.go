@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// Backoff says how a transient failure is retried: exponentially, with full
-// jitter. The zero value has sensible defaults.
+// Backoff says how a transient failure is retried: after waits that double, of
+// which half is left to chance. By default a server may be away for 12 seconds at
+// the least, and for 25 at the most, until it is given up.
 type Backoff struct {
 	Attempts int           // calls in all, 0 means 8
 	Base     time.Duration // first wait at most, 0 means 200 ms
@@ -64,7 +65,7 @@ func (b Backoff) Do(ctx context.Context, f func(attempt int) error) error {
 			return err
 		}
 		d := min(base<<min(n, 20), limit)
-		pause := time.Duration(rand.Int64N(int64(d)) + 1)
+		pause := d/2 + time.Duration(rand.Int64N(int64(d)/2+1))
 		if after := Delayed(nil); errors.As(err, &after) {
 			pause = max(pause, after.RetryAfter())
 		}
