@@ -97,6 +97,34 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// What a database sets for its sessions changes neither what is read nor how it
+// is written.
+func TestSessionDefaults(t *testing.T) {
+	t.Parallel()
+	dsn := servers.PostgreSQL(t)
+	p, err := pg.Open(t.Context(), env.Secret(dsn), pg.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, set := range []string{"client_encoding = 'LATIN1'", "standard_conforming_strings = off", "quote_all_identifiers = on", "array_nulls = off",
+		"default_transaction_isolation = 'serializable'", "datestyle = 'German'", "extra_float_digits = -15", "statement_timeout = 1"} {
+		if _, err := p.Exec(t.Context(), fmt.Sprintf("DO $$BEGIN EXECUTE format('ALTER DATABASE %%I SET %s', current_database()); END$$", strings.ReplaceAll(set, "'", "''"))); err != nil {
+			t.Fatal(set, err)
+		}
+	}
+	p.Close()
+	if p, err = pg.Open(t.Context(), env.Secret(dsn), pg.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	var got string
+	const ask = `SELECT concat_ws(' ', octet_length('ü'), 'a\b', format_type('text'::regtype, NULL), '{NULL}'::text[] = ARRAY[NULL::text],
+ current_setting('transaction_isolation'), date '2024-02-01', (0.1::float8 + 0.2)::text)`
+	if err := p.QueryRow(t.Context(), ask).Scan(&got); err != nil || got != `2 a\b text t read committed 2024-02-01 0.30000000000000004` {
+		t.Fatal(got, err)
+	}
+}
+
 func TestTables(t *testing.T) {
 	t.Parallel()
 	p, err := pg.Open(t.Context(), env.Secret(servers.PostgreSQL(t)), pg.Options{})
