@@ -72,6 +72,14 @@ func (o *opener) rowsToPostgres(l *lane[*pipeline.Row], src database, head strin
 	if o.opt.verify && (t.State == sink.Empty || t.State == sink.NoSchema) {
 		return noTables()
 	}
+	if o.opt.verify && !o.opt.write {
+		if len(t.Lacks) > 0 {
+			o.gaps = append(o.gaps, "the target has no "+sink.Some(t.Lacks))
+		}
+		if t.Head == "" && len(t.Without) == 0 {
+			o.gaps = append(o.gaps, "the target's alembic_version says no revision")
+		}
+	}
 	cols, err := dst.Columns(o.ctx)
 	if err != nil {
 		return err

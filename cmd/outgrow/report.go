@@ -107,6 +107,7 @@ type verifyReport struct {
 	Lanes       []pipeline.Lane     `json:"lanes"`
 	Units       []pipeline.UnitDiff `json:"units"`
 	Differences int64               `json:"differences"`
+	Unfit       string              `json:"unfit,omitempty"` // why the target is not complete
 	File        string              `json:"differences_file,omitempty"`
 	Search      *parityReport       `json:"search,omitempty"`
 	Throughput  *throughput         `json:"throughput,omitempty"`

@@ -242,6 +242,11 @@ func (r *report) provenOutcome(v *verifyReport, dir string) outcomeReport {
 		return outcomeReport{stateDiffers, "Every record arrived, but searches do not find what they should.", "The records of both sides are equal. The vector index of the new side finds less than " + percentText(v.Search.MinRecall) + " of what an exact search finds.",
 			[]nextStep{{"Look at the collections below. Build the index with higher parameters, or accept what it finds.", r.command("verify", "--min-recall", "0.9")}}}
 	}
+	if v.Unfit != "" {
+		return outcomeReport{stateDiffers, "The new side is not complete.", "Do not start Open WebUI on the new side: " + v.Unfit + ". " + onlyRead,
+			[]nextStep{{"Run the migration to its end. If it has ended, restore what is missing, or begin anew on an empty database.", r.command("migrate")},
+				{"Compare again.", r.command("verify")}}}
+	}
 	return outcomeReport{stateDiffers, plural(v.Differences, "difference") + " between the two sides.",
 		"Do not start Open WebUI on the new side. " + onlyRead,
 		[]nextStep{{"See each difference by table and key: " + filepath.Join(dir, "differences.jsonl") + ".", ""},

@@ -30,18 +30,20 @@ type session struct {
 	stopped        bool         // --stopped
 	src            *sourceFacts // nil when only the target is open
 	dst            targetFacts
-	uploads        fileReader // of the source, nil before somebody asked for them
-	refused        *refusedUploads
-	filesBefore    pipeline.Journal // of the files, where they take no part now
-	systems        fileSystems
-	cache          cacheState
-	paths          *pathSwitch        // nil where file.path is not switched here
-	rehearsal      string             // whose the target's database is, where it is a rehearsal's: see silence
-	extra          []pipeline.Finding // found while opening
-	args           pair
-	only           []string // --only
-	closers        []func() error
-	beside         bool // looks on while another process works: its folders stay
+	// gaps is what verify found missing on the target before it read a record.
+	gaps        []string
+	uploads     fileReader // of the source, nil before somebody asked for them
+	refused     *refusedUploads
+	filesBefore pipeline.Journal // of the files, where they take no part now
+	systems     fileSystems
+	cache       cacheState
+	paths       *pathSwitch        // nil where file.path is not switched here
+	rehearsal   string             // whose the target's database is, where it is a rehearsal's: see silence
+	extra       []pipeline.Finding // found while opening
+	args        pair
+	only        []string // --only
+	closers     []func() error
+	beside      bool // looks on while another process works: its folders stay
 }
 
 // close closes the lanes and what was opened beside them. Errors of a source
@@ -243,4 +245,26 @@ func (s *session) unfit() string {
 		}
 	}
 	return ""
+}
+
+// incomplete says what the target lacks although all that could be compared may
+// be equal: tables and columns, and what a migration that has not ended owes it.
+// "" when nothing is known to be missing.
+func (s *session) incomplete() string {
+	gaps := slices.Clone(s.gaps)
+	ctx := context.WithoutCancel(s.app.ctx)
+	for _, l := range s.lanes {
+		if l.InPlace() {
+			continue
+		}
+		switch st, err := statusOf(ctx, l); {
+		case err != nil:
+			gaps = append(gaps, "the target cannot be asked how far it is")
+		case len(st.Without) > 0:
+			gaps = append(gaps, fmt.Sprintf("%s of the %s are not back yet", missing(st.Without), st.Lane))
+		case st.Parts > 0 && !st.Complete:
+			gaps = append(gaps, fmt.Sprintf("the migration of the %s has not come to its end", st.Lane))
+		}
+	}
+	return strings.Join(gaps, "; ")
 }

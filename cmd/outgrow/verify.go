@@ -73,7 +73,8 @@ func (v *verification) run(ctx context.Context) error {
 	if err := v.file.Flush(); err != nil {
 		return pipeline.Environment("writing the list of differences", err, "free disk space in the state folder")
 	}
-	equal := true
+	unfit := v.incomplete()
+	equal := unfit == ""
 	for i := range units {
 		equal = equal && !units[i].Different()
 	}
@@ -85,7 +86,7 @@ func (v *verification) run(ctx context.Context) error {
 		if predicted == 0 && r.Verify != nil {
 			predicted = r.Verify.Seconds
 		}
-		r.Verify = &verifyReport{Predicted: predicted, At: v.began.UTC(), Seconds: time.Since(v.began).Seconds(), Equal: equal, Lanes: v.src.lanes, Units: units, Differences: v.count, File: path, Search: search, Throughput: v.moved}
+		r.Verify = &verifyReport{Predicted: predicted, At: v.began.UTC(), Seconds: time.Since(v.began).Seconds(), Equal: equal, Lanes: v.src.lanes, Units: units, Differences: v.count, Unfit: unfit, File: path, Search: search, Throughput: v.moved}
 	})
 	if err != nil {
 		return err
@@ -95,10 +96,10 @@ func (v *verification) run(ctx context.Context) error {
 		code = pipeline.ExitDiffers
 	}
 	if v.json {
-		emit(v.out, event{Event: "verify", Exit: code, Detail: map[string]any{"equal": equal, "differences": v.count, "units": units, "search": search, "report": filepath.Join(v.state, reportJSON), "page": report}})
+		emit(v.out, event{Event: "verify", Exit: code, Detail: map[string]any{"equal": equal, "differences": v.count, "units": units, "unfit": unfit, "search": search, "report": filepath.Join(v.state, reportJSON), "page": report}})
 		return judged(code)
 	}
-	v.print(units, search, equal, path, report)
+	v.print(units, search, equal, unfit, path, report)
 	return judged(code)
 }
 
@@ -166,7 +167,7 @@ func (v *verification) difference(d pipeline.Difference) {
 	v.say("%s %s %s", sigils[d.Kind], d.Unit, what)
 }
 
-func (v *verification) print(units []pipeline.UnitDiff, search *parityReport, equal bool, path, report string) {
+func (v *verification) print(units []pipeline.UnitDiff, search *parityReport, equal bool, unfit, path, report string) {
 	sums := map[pipeline.Lane]*pipeline.UnitDiff{}
 	number2 := map[pipeline.Lane]int{}
 	for i := range units {
@@ -198,7 +199,13 @@ func (v *verification) print(units []pipeline.UnitDiff, search *parityReport, eq
 	if search != nil {
 		search.say(v.app, v.show)
 	}
+	if unfit != "" {
+		v.say("not     Do not start the new one: %s.", unfit)
+		v.say("fix     run migrate to its end, then verify again; if it has ended, restore what is missing, or begin anew on an empty database")
+	}
 	switch {
+	case unfit != "" && v.count == 0:
+		v.say("verify: every record that can be compared is equal, but the target is not complete (%s)", clock(time.Since(v.began)))
 	case equal && search != nil && !search.OK:
 		v.say("verify: every record is equal, but searches on the target do not find what they should (%s)", clock(time.Since(v.began)))
 	case equal:

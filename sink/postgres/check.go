@@ -60,7 +60,7 @@ func (s *Sink) check(ctx context.Context) ([]pipeline.Finding, error) {
 		add(pipeline.Refuse, "rights", "GRANT CREATE ON DATABASE "+f.database+" TO "+f.role, "the role %s may create neither a schema nor tables, and outgrow keeps its journal in the target", f.role)
 	}
 	if len(t.Foreign) > 0 {
-		add(pipeline.Refuse, "rights", "connect as their owner, or: GRANT owner TO "+f.role, "the role %s may not alter %s", f.role, some(t.Foreign))
+		add(pipeline.Refuse, "rights", "connect as their owner, or: GRANT owner TO "+f.role, "the role %s may not alter %s", f.role, Some(t.Foreign))
 	}
 	switch want := s.cfg.Writers + 2; {
 	case f.room < 3:
@@ -72,7 +72,7 @@ func (s *Sink) check(ctx context.Context) ([]pipeline.Finding, error) {
 		add(pipeline.Warn, "sessions", "stop Open WebUI on the target until the migration is done", "%d sessions of other programs are connected to the target database", t.Others)
 	}
 	if s.cfg.Replace && len(t.Filled) > 0 {
-		add(pipeline.Warn, "replace", "leave out --replace to keep them", "unless this run is under way there already, all rows of Open WebUI's tables on the target are deleted first: %s", some(t.Filled))
+		add(pipeline.Warn, "replace", "leave out --replace to keep them", "unless this run is under way there already, all rows of Open WebUI's tables on the target are deleted first: %s", Some(t.Filled))
 	}
 	switch {
 	case t.Complete:

@@ -68,6 +68,38 @@ func TestUnknownHeadOnATargetOfTheSameHead(t *testing.T) {
 	}
 }
 
+// A target that says to be of a head and has not all of its tables and columns
+// would lose what belongs there.
+func TestTargetThatLacksTables(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ change, lacks string }{
+		"a table":       {"DROP TABLE memory", "memory"},
+		"a column":      {"ALTER TABLE chat DROP COLUMN summary", "chat.summary"},
+		"all of them":   {"DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE TABLE alembic_version (version_num text); INSERT INTO alembic_version VALUES ('" + head + "')", "access_grant, api_key, app, auth, automation and 41 more"},
+		"what was left": {"DROP TABLE config_old", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dsn := servers.PostgreSQL(t)
+			conn := connect(t, dsn)
+			made(t, conn, "public")
+			run(t, conn, c.change)
+			s := opened(t, dsn, nil)
+			found, err := s.Inspect(t.Context())
+			if err != nil || Some(found.Lacks) != c.lacks {
+				t.Fatalf("%q, %v", Some(found.Lacks), err)
+			}
+			if c.lacks != "" && !strings.Contains(wantRefusal(t, s, Incomplete).Text, "has no "+c.lacks) {
+				t.Fatal("it does not say what is missing")
+			}
+			if c.lacks == "" {
+				begin(t, s)
+				prepare(t, s, "user")
+			}
+		})
+	}
+}
+
 // A role that owns nothing and may not create schemas, only tables in one.
 func TestStateBesideTheTables(t *testing.T) {
 	t.Parallel()

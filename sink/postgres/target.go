@@ -44,11 +44,17 @@ type Target struct {
 	Without []string
 	// Foreign lists Open WebUI's tables that this role may not alter.
 	Foreign []string
+	// Lacks lists what tables of its own revision have and it has not: "table", or
+	// "table.column".
+	Lacks []string
 	// Others counts the sessions of other programs in this database.
 	Others int
 	// Comment is that of the database.
 	Comment string
 }
+
+// Incomplete is the reason of the finding that tables or columns are not there.
+const Incomplete pipeline.Reason = "incomplete"
 
 const versionTable = "alembic_version"
 
@@ -127,6 +133,9 @@ func (s *Sink) inspect(ctx context.Context) (Target, error) {
 	if t.Head == "" {
 		t.Head = marks[markVersion]
 	}
+	if len(tables) > 0 && t.Head == s.cfg.Head {
+		t.Lacks = s.lacks(there)
+	}
 	switch {
 	case len(tables) == 0 && marks[markPrepared] != "":
 		t.State = Lost
@@ -140,6 +149,30 @@ func (s *Sink) inspect(ctx context.Context) (Target, error) {
 		t.State = Fresh
 	}
 	return t, nil
+}
+
+// lacks compares the target's tables with those that the source's head has. What
+// only migrations have left behind is not asked for.
+func (s *Sink) lacks(there map[string]*pg.Table) (out []string) {
+	if s.known == nil {
+		return nil
+	}
+	for name, want := range s.planned() {
+		got := there[name]
+		switch {
+		case name == "migratehistory" || name == "config_old":
+		case got == nil:
+			out = append(out, name)
+		default:
+			for _, c := range want.Columns {
+				if !slices.ContainsFunc(got.Columns, func(g pg.Column) bool { return g.Name == c.Name }) {
+					out = append(out, name+"."+c.Name)
+				}
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // head reads alembic_version; "" when there is no such table or row.
@@ -204,7 +237,7 @@ func (s *Sink) refuse(t Target, replace bool) *pipeline.Finding {
 		if replace {
 			break
 		}
-		return no("in-use", fmt.Sprintf("%s holds rows that outgrow did not write, in %s", where, some(t.Filled)),
+		return no("in-use", fmt.Sprintf("%s holds rows that outgrow did not write, in %s", where, Some(t.Filled)),
 			"name an empty database, or add --replace to delete everything Open WebUI has there")
 	}
 	if t.Head != s.cfg.Head && !(replace && s.known != nil) {
@@ -213,6 +246,10 @@ func (s *Sink) refuse(t Target, replace bool) *pipeline.Finding {
 			fix = "make both sides the same release: start Open WebUI " + r[len(r)-1] + " on an empty target, or leave the target empty, or upgrade a copy of the source"
 		}
 		return no("heads-differ", fmt.Sprintf("the target's tables are of schema %s, the source's of %s", release(t.Head), release(s.cfg.Head)), fix)
+	}
+	if len(t.Lacks) > 0 && len(t.Foreign) == 0 { // else that is to be mended first
+		return no(Incomplete, fmt.Sprintf("%s is said to be of schema %s, but has no %s", where, release(t.Head), Some(t.Lacks)),
+			"name an empty database, or DROP SCHEMA … CASCADE and CREATE SCHEMA if nothing in it is needed: the tables are made by this command")
 	}
 	return nil
 }
@@ -232,9 +269,10 @@ func newest() string {
 	return release(heads[len(heads)-1])
 }
 
-func some(names []string) string {
+// Some gives the first of the names.
+func Some(names []string) string {
 	if len(names) > 5 {
-		return fmt.Sprintf("%s and %d more tables", strings.Join(names[:5], ", "), len(names)-5)
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:5], ", "), len(names)-5)
 	}
 	return strings.Join(names, ", ")
 }
