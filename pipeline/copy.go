@@ -39,6 +39,8 @@ type Job[T Record] struct {
 	Log     *slog.Logger // may be nil
 	// Digests remember what was written, for a sync pass; nil for nothing.
 	Digests Digests
+	// InUse: the source may be written to meanwhile, and a sync pass follows.
+	InUse bool
 	// Pure as in Delta.
 	Pure func(Unit) bool
 }
@@ -246,7 +248,7 @@ func (c *copier[T]) counted(ctx context.Context, st *unitState) error {
 		return fmt.Errorf("counting %s: %w", st.unit.ID(), err)
 	}
 	if got := st.count.Read.Load(); got != want {
-		if c.Digests != nil && st.unit.Lane == Files {
+		if c.InUse && st.unit.Lane == Files {
 			// A folder in use has no snapshot: the sync pass that follows takes up
 			// what came or went meanwhile.
 			c.Log.Debug("the source is being written to", "unit", st.unit.ID(), "read", got, "now", want)

@@ -112,7 +112,41 @@ func Diff[T Record](ctx context.Context, c Comparison[T]) ([]UnitDiff, error) {
 	for i, u := range d.Units {
 		out[i] = *d.units[u.ID()]
 	}
-	return out, err
+	if err != nil {
+		return out, err
+	}
+	more, err := d.apart(ctx)
+	return append(out, more...), err
+}
+
+// apart counts what the run has written to units that one of the sides does not
+// have any more.
+func (d *differ[T]) apart(ctx context.Context) ([]UnitDiff, error) {
+	if d.Journal == nil {
+		return nil, nil
+	}
+	units, err := apartFrom(ctx, d.Source, d.Journal, d.Units)
+	if err != nil {
+		return nil, err
+	}
+	var out []UnitDiff
+	for _, u := range units.without {
+		if u.Records > 0 {
+			out = append(out, UnitDiff{Unit: u.ID(), Source: u.Records, Missing: u.Records})
+			d.Report(Difference{u.ID(), "", Missing, "", fmt.Sprintf("all %d records: the target does not have it any more", u.Records)})
+		}
+	}
+	for _, u := range units.gone {
+		n, err := countOf(ctx, d.Target, u)
+		if err != nil {
+			return nil, fmt.Errorf("counting %s on the target: %w", u.ID(), err)
+		}
+		if n > 0 {
+			out = append(out, UnitDiff{Unit: u.ID(), Target: n, Extra: n})
+			d.Report(Difference{u.ID(), "", Extra, "", fmt.Sprintf("all %d records: the source does not have it any more", n)})
+		}
+	}
+	return out, nil
 }
 
 type differ[T Record] struct {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 )
 
@@ -194,6 +193,11 @@ func (s *syncer[T]) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, u := range left {
+		if err := s.notWhole(ctx, u); err != nil {
+			return err
+		}
+	}
 	levels := [][]Unit{s.Units}
 	if l, ok := s.Sink.(Leveler); ok {
 		if levels, err = l.Levels(ctx, s.Units); err != nil {
@@ -265,28 +269,38 @@ func (s *syncer[T]) scan(ctx context.Context, units []Unit) error {
 // goneUnits are those that this or an earlier run wrote, and that are not in the
 // source any more.
 func (s *syncer[T]) goneUnits(ctx context.Context) ([]Unit, error) {
-	known := s.Digests.Units()
-	parts, err := s.Journal.All(ctx)
+	units, err := apartFrom(ctx, s.Source, s.Journal, s.Units, s.Digests.Units()...)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range parts {
-		known = append(known, p.Part.Unit.ID())
+	if len(units.without) > 0 {
+		u := units.without[0]
+		return nil, &Error{Op: "looking for what was written", Unit: u.ID(), Err: errors.New("the target does not have it any more, and this run has written it"), Exit: ExitUsage,
+			Hint: "put it back on the target, or begin anew with migrate --replace: nothing was changed"}
 	}
-	slices.Sort(known)
-	known = slices.Compact(known)
-	if len(s.Units) == 0 && len(known) > 0 {
+	if len(s.Units) == 0 && len(units.gone) > 0 {
 		return nil, &Error{Op: "syncing", Err: errors.New("the source lists nothing at all"), Exit: ExitEnvironment,
 			Hint: "see that the source is the right one and is whole: nothing was removed from the target"}
 	}
-	var out []Unit
-	for _, id := range known {
-		if s.units[id] == nil {
-			lane, name, _ := strings.Cut(id, "/")
-			out = append(out, Unit{Lane: Lane(lane), Name: name})
-		}
+	return units.gone, nil
+}
+
+// notWhole asks before all of a table or folder is removed, as both are never
+// dropped in use; collections are.
+func (s *syncer[T]) notWhole(ctx context.Context, u Unit) error {
+	if u.Lane == Vectors {
+		return nil
 	}
-	return out, nil
+	held, _, err := s.Digests.Count(ctx, u.ID())
+	if err != nil {
+		return err
+	}
+	there, err := countOf(ctx, s.Target, u)
+	if err != nil {
+		return fmt.Errorf("counting %s on the target: %w", u.ID(), err)
+	}
+	held = max(held, there)
+	return s.notMany(u, held, held)
 }
 
 // own notes in the journal that a unit is one that this run has written.

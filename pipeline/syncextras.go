@@ -7,7 +7,7 @@ import (
 )
 
 // extras removes what the target holds and nobody knows of, where the digests
-// were not those of a whole pass before.
+// were not those of a whole pass before. Of files that has to be said.
 func (s *syncer[T]) extras(ctx context.Context, u Unit) error {
 	whole, err := s.Digests.Completed(ctx, u.ID())
 	if err != nil || whole {
@@ -24,6 +24,11 @@ func (s *syncer[T]) extras(ctx context.Context, u Unit) error {
 		if err != nil {
 			return err
 		}
+		if n > held && s.others(u) {
+			s.Log.Warn("the target has files that neither the source nor an earlier pass knows of: they are left there; move them away, or say --allow-deletes to have them removed",
+				"unit", u.ID(), "files", n-held)
+			return nil
+		}
 		if n > held {
 			if err := s.takeExtras(ctx, u, lister, n-held, held); err != nil {
 				return err
@@ -37,6 +42,10 @@ func (s *syncer[T]) extras(ctx context.Context, u Unit) error {
 	}
 	return s.Digests.Complete(ctx, u.ID())
 }
+
+// others reports whether what nobody knows of in a unit may be somebody else's:
+// folders may have been in use before the run, tables and collections are its own.
+func (s *syncer[T]) others(u Unit) bool { return u.Lane == Files && !s.MayDelete }
 
 // staleLines lets the quarantine go of records that the source has no more.
 func (s *syncer[T]) staleLines(ctx context.Context, u Unit) error {

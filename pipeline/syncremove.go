@@ -126,6 +126,19 @@ func (s *syncer[T]) left(ctx context.Context, out Outcome, back bool) error {
 	return nil
 }
 
+// removeUnknown removes what is left of a unit that the source has no more.
+func (s *syncer[T]) removeUnknown(ctx context.Context, u Unit) error {
+	lister, ok := s.Target.(KeyLister)
+	if !ok || s.others(u) {
+		return nil
+	}
+	n, err := countOf(ctx, s.Target, u)
+	if err != nil || n == 0 {
+		return err
+	}
+	return s.takeExtras(ctx, u, lister, n, 0)
+}
+
 // dropUnit removes a unit that the source has no more.
 func (s *syncer[T]) dropUnit(ctx context.Context, u Unit) error {
 	held, unseen, err := s.Digests.Count(ctx, u.ID())
@@ -138,6 +151,9 @@ func (s *syncer[T]) dropUnit(ctx context.Context, u Unit) error {
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		if err := s.removeUnseen(ctx, u); err != nil {
+			return err
+		}
+		if err := s.removeUnknown(ctx, u); err != nil {
 			return err
 		}
 		return s.Digests.Drop(ctx, u.ID())

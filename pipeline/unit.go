@@ -41,6 +41,12 @@ type Unit struct {
 // ID names the unit in states, reports and Unit.After: "rows/chat".
 func (u Unit) ID() string { return string(u.Lane) + "/" + u.Name }
 
+// UnitOf gives the unit of an ID; how much it holds is not known.
+func UnitOf(id string) Unit {
+	lane, name, _ := strings.Cut(id, "/")
+	return Unit{Lane: Lane(lane), Name: name, Records: -1, Bytes: -1}
+}
+
 // Title is the name for people.
 func (u Unit) Title() string {
 	if u.Label != "" {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 
@@ -43,7 +44,7 @@ type readRoute struct {
 var _ fileReader = (*readRoute)(nil)
 
 // errNoUnit is for units that were left out.
-var errNoUnit = errors.New("this folder does not take part")
+var errNoUnit = fmt.Errorf("this folder does not take part: %w", errors.ErrUnsupported)
 
 func (r *readRoute) all() []fileReader {
 	var out []fileReader

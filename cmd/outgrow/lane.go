@@ -26,9 +26,10 @@ type mover interface {
 	Resume(ctx context.Context) (pipeline.Resumed, error)
 	// Identity is that of the source.
 	Identity(ctx context.Context) (pipeline.Identity, error)
-	// Copy moves the lane; digests is where it remembers what it writes for a
-	// sync pass, a folder, "" for nowhere.
-	Copy(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter, digests string) error
+	// Copy moves the lane. In the folder state it remembers what it writes for a sync
+	// pass, where the source is in use; of files always, as only that tells them from
+	// others' in the same folder.
+	Copy(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter, state string, inUse bool) error
 	// Sync brings a target that Copy has filled up to the source once more.
 	Sync(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter, how syncHow) ([]pipeline.UnitSync, error)
 	// Strays finds, or carries over, what the source got after the last pass.
@@ -184,15 +185,15 @@ func (l *lane[T]) Resume(ctx context.Context) (pipeline.Resumed, error) {
 	return l.journal.Begin(ctx, *run)
 }
 
-func (l *lane[T]) Copy(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter, dir string) error {
+func (l *lane[T]) Copy(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter, state string, inUse bool) error {
 	if l.inPlace {
 		l.stays(gate, meter)
 		return nil
 	}
 	job := pipeline.Job[T]{Source: l.source, Sink: l.sink, Journal: l.journal, Transforms: l.transforms, Units: l.units,
-		Workers: l.workers, PartBytes: l.partBytes, Spread: l.kind == pipeline.Rows, Gate: gate, Meter: meter, Rate: l.rate, Log: l.log}
-	if dir != "" {
-		d, err := l.openDigests(ctx, dir)
+		Workers: l.workers, PartBytes: l.partBytes, Spread: l.kind == pipeline.Rows, Gate: gate, Meter: meter, Rate: l.rate, Log: l.log, InUse: inUse}
+	if inUse || l.kind == pipeline.Files {
+		d, err := l.openDigests(ctx, state)
 		if err != nil {
 			return err
 		}

@@ -9,10 +9,7 @@ import (
 )
 
 // unitOf makes a unit of its ID again.
-func unitOf(id string) pipeline.Unit {
-	l, name, _ := strings.Cut(id, "/")
-	return pipeline.Unit{Lane: pipeline.Lane(l), Name: name, Records: -1, Bytes: -1}
-}
+func unitOf(id string) pipeline.Unit { return pipeline.UnitOf(id) }
 
 // printable shows a key to people: separators as commas, the rest quoted where
 // it must be.

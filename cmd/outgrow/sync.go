@@ -108,11 +108,7 @@ func (m *migration) follow(ctx context.Context) error {
 // move copies a lane, or makes a pass over it.
 func (m *migration) move(ctx context.Context, l mover, gate *pipeline.Gate) error {
 	if m.pass == nil {
-		dir := ""
-		if m.live() || m.guided {
-			dir = m.state
-		}
-		return l.Copy(ctx, gate, m.meter, dir)
+		return l.Copy(ctx, gate, m.meter, m.state, m.live() || m.guided)
 	}
 	units, err := l.Sync(ctx, gate, m.meter, syncHow{dir: m.state, mayDelete: m.pass.mayDelete, mayOverwrite: m.pass.mayOverwrite, conflict: m.pass.conflicts.add})
 	m.pass.add(units)

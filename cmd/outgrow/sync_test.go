@@ -99,7 +99,10 @@ func TestSync(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.live(5)
-	l.sync("--accept", "drift").exits(0, "compares with the target", "lane=rows", "lane=vectors", "another version of outgrow")
+	l.sync("--accept", "drift").exits(0, "compares with the target", "lane=rows", "lane=vectors", "another version of outgrow",
+		"neither the source nor an earlier pass knows of", "--allow-deletes", "unit=files/uploads", "files=1")
+	l.verify().exits(4, "- files/uploads uploads/")
+	l.sync("--accept", "drift", "--allow-deletes").exits(0, "1 removed")
 	l.equal()
 }
 
@@ -142,6 +145,65 @@ func TestSyncLeavesWhatOthersWrote(t *testing.T) {
 		}
 	}
 	l.sync("--accept", "drift", "--overwrite").exits(0)
+	l.equal()
+}
+
+// What a pass was not asked for, does not know, or finds gone altogether, it does not
+// remove; verify names what the sides do not have both.
+func TestSyncLeavesWhatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	put := func(path string) {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("mine"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there := func(path string) {
+		t.Helper()
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+	put(filepath.Join(l.from, "extra", "a"))
+	others := filepath.Join(l.share, "uploads", "others.txt")
+	put(others)
+	l.migrate("--include", "extra").exits(0)
+	// Files of others, and a folder that is left out this time.
+	l.sync().exits(0, "0 removed", "--allow-deletes")
+	there(others)
+	there(filepath.Join(l.share, "extra", "a"))
+	if err := os.Remove(others); err != nil {
+		t.Fatal(err)
+	}
+	l.equal()
+
+	// A table that the source or the target has lost.
+	tags := ask[int](l, "SELECT count(*) FROM tag")
+	l.sqlite("webui.db", "ALTER TABLE tag RENAME TO gone", "PRAGMA wal_checkpoint(TRUNCATE)")
+	l.sync().exits(2, "rows/tag", "--allow-deletes").nextStep()
+	l.verify().exits(4, "- rows/tag")
+	if now := ask[int](l, "SELECT count(*) FROM tag"); now != tags || now == 0 {
+		t.Errorf("%d of %d tags are left", now, tags)
+	}
+	l.sqlite("webui.db", "ALTER TABLE gone RENAME TO tag", "PRAGMA wal_checkpoint(TRUNCATE)")
+	do(t, l.dsn, "ALTER TABLE tag RENAME TO gone")
+	l.sync().exits(2, "rows/tag", "the target does not have it any more").nextStep()
+	l.verify().exits(4, "+ rows/tag")
+	do(t, l.dsn, "ALTER TABLE gone RENAME TO tag")
+	l.equal()
+
+	// A vector store and a folder that are not there.
+	for _, name := range []string{"vector_db", "uploads"} {
+		away := filepath.Join(t.TempDir(), name)
+		if err := os.Rename(filepath.Join(l.from, name), away); err != nil {
+			t.Fatal(err)
+		}
+		l.verify().exits(4, "the source does not have it any more")
+		if err := os.Rename(away, filepath.Join(l.from, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	l.equal()
 }
 
