@@ -163,6 +163,30 @@ func TestTaken(t *testing.T) {
 	}
 }
 
+// A file becomes a folder of files, and a folder a file: what was there before has
+// to go first, and that is told as for any name that is taken.
+func TestFolderForFile(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Config{Mount: dir})
+	u := pipeline.Unit{Lane: pipeline.Files, Name: "uploads"}
+	turn := func(old, next string) {
+		t.Helper()
+		write(t, s, batch("uploads", object(old, "1")))
+		if out := write(t, s, batch("uploads", object(next, "2"))); out.Written != 0 || len(out.Refused) != 1 || out.Refused[0].Reason != pipeline.Duplicate {
+			t.Errorf("%s beside %s: %+v", next, old, out)
+		}
+		if err := s.Delete(t.Context(), u, []string{next, old}); err != nil {
+			t.Fatal(err)
+		}
+		if out := write(t, s, batch("uploads", object(next, "2"))); out.Written != 1 {
+			t.Errorf("%s after %s: %+v", next, old, out)
+		}
+	}
+	turn("uploads/a", "uploads/a/in")
+	turn("uploads/b", "uploads/b/c/in")
+	turn("uploads/d/in", "uploads/d")
+}
+
 // Two sinks race for one name with different content: one wins, whole.
 func TestRaceForOneName(t *testing.T) {
 	dir := t.TempDir()

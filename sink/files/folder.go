@@ -29,6 +29,7 @@ func (w *writer) folderLocked(dir string) (*os.File, error) {
 		return w.makeFolder(dir)
 	}
 	if err != nil {
+		delete(w.dirs, dir)
 		return nil, err
 	}
 	info, err := f.Stat()
@@ -37,6 +38,7 @@ func (w *writer) folderLocked(dir string) (*os.File, error) {
 	}
 	if err != nil {
 		_ = f.Close()
+		delete(w.dirs, dir)
 		return nil, err
 	}
 	return f, nil
@@ -46,6 +48,7 @@ func (w *writer) folderLocked(dir string) (*os.File, error) {
 func (w *writer) makeFolder(dir string) (*os.File, error) {
 	up, err := w.folderLocked(filepath.Dir(dir))
 	if err != nil {
+		delete(w.dirs, dir)
 		return nil, err
 	}
 	info, err := up.Stat()

@@ -23,7 +23,8 @@ func (s *Sink) Upsert(ctx context.Context, unit pipeline.Unit, records []*pipeli
 	return s.write(ctx, unit, records, s.cfg.Replace || how.Replace)
 }
 
-// Delete removes files, and flushes their folders. A folder that gets empty
+// Delete removes files, and flushes their folders. A folder of that name is no file:
+// it stays while anything is in it. A folder that gets empty
 // stays.
 func (s *Sink) Delete(ctx context.Context, unit pipeline.Unit, keys []string) error {
 	w := &writer{Sink: s, unit: unit, dirs: map[string]bool{}}
@@ -39,7 +40,7 @@ func (s *Sink) Delete(ctx context.Context, unit pipeline.Unit, keys []string) er
 		switch {
 		case err == nil:
 			w.dirs[filepath.Dir(name)] = true
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.EILSEQ):
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENOTEMPTY), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.EILSEQ):
 		default:
 			return classify("removing "+key, err)
 		}

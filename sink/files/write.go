@@ -151,6 +151,9 @@ func (e *sourceError) Unwrap() error { return e.err }
 // copy brings one file to its place.
 func (w *writer) copy(ctx context.Context, o *pipeline.Object, name string, out *pipeline.Outcome) error {
 	dir, err := w.folder(filepath.Dir(name))
+	if errors.Is(err, syscall.ENOTDIR) {
+		return errTaken
+	}
 	if err != nil {
 		return err
 	}
@@ -191,6 +194,9 @@ func (w *writer) there(ctx context.Context, o *pipeline.Object, name string) (bo
 	}
 	if err != nil {
 		return false, err
+	}
+	if info.IsDir() && w.root.Remove(name) == nil {
+		return false, nil // nothing was in it
 	}
 	if !info.Mode().IsRegular() {
 		return false, errTaken

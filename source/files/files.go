@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	layout "outgrow/mappings/files"
 	"outgrow/mappings/fstype"
@@ -249,7 +250,7 @@ func (s *Source) Get(ctx context.Context, unit pipeline.Unit, keys []string) (ma
 			continue
 		}
 		info, err := w.root.Lstat(rel)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || err == nil && info.IsDir() {
 			continue
 		}
 		if err != nil {
