@@ -152,6 +152,10 @@ func (s *syncer[T]) ask(ctx context.Context, o *offered[T], unknown []T) error {
 	if err != nil {
 		return err
 	}
+	taken, err := s.othersFiles(ctx, o.unit, differs)
+	if err != nil {
+		return err
+	}
 	for i, r := range unknown {
 		differs, there := differs[keys[i]]
 		switch {
@@ -159,6 +163,10 @@ func (s *syncer[T]) ask(ctx context.Context, o *offered[T], unknown []T) error {
 			o.fresh = append(o.fresh, r)
 		case differs && whole && s.guards(): // all that was written is known
 			s.conflict(o, keys[i])
+		case differs && taken[keys[i]]:
+			o.known[keys[i]] = Known{Sum: o.sums[keys[i]], Refused: true}
+			o.traced[keys[i]] = o.known[keys[i]]
+			o.fresh = append(o.fresh, r)
 		case differs:
 			o.changed = append(o.changed, r)
 		default:
@@ -167,6 +175,26 @@ func (s *syncer[T]) ask(ctx context.Context, o *offered[T], unknown []T) error {
 		}
 	}
 	return nil
+}
+
+// othersFiles are those of differing files that were refused as the target had
+// another of their name before: that one is not a run's.
+func (s *syncer[T]) othersFiles(ctx context.Context, u Unit, differs map[string]bool) (map[string]bool, error) {
+	if u.Lane != Files || !s.quarantined(u.ID()) {
+		return nil, nil
+	}
+	others := map[string]bool{}
+	for key, yes := range differs {
+		if !yes {
+			continue
+		}
+		lines, err := s.Journal.Refused(ctx, u.ID(), key)
+		if err != nil {
+			return nil, err
+		}
+		others[key] = slices.ContainsFunc(lines, func(l Refusal) bool { return l.Reason == Duplicate })
+	}
+	return others, nil
 }
 
 // compare tells of records whether the target holds them otherwise; it knows

@@ -168,11 +168,27 @@ func TestSyncLeavesWhatItDoesNotKnow(t *testing.T) {
 	put(filepath.Join(l.from, "extra", "a"))
 	others := filepath.Join(l.share, "uploads", "others.txt")
 	put(others)
-	l.migrate("--include", "extra").exits(0)
+	entries, err := os.ReadDir(filepath.Join(l.from, "uploads"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	twin := filepath.Join(l.share, "uploads", entries[0].Name())
+	put(twin)
+	l.migrate("--include", "extra", "--accept", "duplicate").exits(0, "duplicate")
 	// Files of others, and a folder that is left out this time.
 	l.sync().exits(0, "0 removed", "--allow-deletes")
 	there(others)
 	there(filepath.Join(l.share, "extra", "a"))
+	for range 2 { // with what the migration remembered of the files, and without
+		if b, err := os.ReadFile(twin); err != nil || string(b) != "mine" {
+			t.Errorf("a file that the target had before: %q, %v", b, err)
+		}
+		if err := os.Remove(filepath.Join(l.dir, "scaled.outgrow", "files", "digests.db")); err != nil {
+			t.Fatal(err)
+		}
+		l.sync().exits(0, "0 removed")
+		there(others)
+	}
 	if err := os.Remove(others); err != nil {
 		t.Fatal(err)
 	}
