@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"outgrow/pipeline"
+	rowsink "outgrow/sink/postgres"
 )
 
 // mover is one lane of a pair, whatever it carries.
@@ -114,7 +116,19 @@ func (l *lane[T]) Check(ctx context.Context) ([]pipeline.Finding, error) {
 		}
 		all = append(all, f...)
 	}
-	return all, nil
+	return sensible(all), nil
+}
+
+// sensible leaves out what is said to be not of the target's schema where that
+// schema is refused as another one, or as not all there: it would be said of
+// Open WebUI's own tables.
+func sensible(all []pipeline.Finding) []pipeline.Finding {
+	refused := slices.ContainsFunc(all, func(f pipeline.Finding) bool {
+		return f.Severity == pipeline.Refuse && slices.Contains([]pipeline.Reason{"unknown-head", "heads-differ", "in-use", rowsink.Incomplete}, f.Reason)
+	})
+	return slices.DeleteFunc(all, func(f pipeline.Finding) bool {
+		return refused && f.Severity == pipeline.Warn && (f.Reason == "extra-table" || f.Reason == "extra-column")
+	})
 }
 
 func (l *lane[T]) Survey(ctx context.Context, meter *pipeline.Meter, refused func(pipeline.Refusal), changed func(pipeline.Change)) error {
