@@ -31,7 +31,7 @@ func (c *verifyCmd) Run(a *app) error {
 		return a.notOpened("verify", c.pair, err)
 	}
 	defer s.close()
-	v := &verification{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now(), show: c.Show, parity: newParity(s, c.parityFlags)}
+	v := &verification{app: a, session: s, meter: &pipeline.Meter{}, began: time.Now(), show: c.Show, alone: true, parity: newParity(s, c.parityFlags)}
 	return s.failing("verify", v.run(a.ctx))
 }
 
@@ -46,6 +46,7 @@ type verification struct {
 	began  time.Time
 	show   int
 	mute   bool // differences are only counted
+	alone  bool // no other command says what is to be done about them
 	// predicted seconds, 0 when nobody has predicted any.
 	predicted float64
 	moved     *throughput
@@ -212,8 +213,31 @@ func (v *verification) print(units []pipeline.UnitDiff, search *parityReport, eq
 		v.say("verify: equal (%s)", clock(time.Since(v.began)))
 	default:
 		v.say("verify: %s; + missing on the target, - only on the target, * differs, ! quarantined; all in %s", plural(v.count, "difference"), path)
+		if unfit == "" {
+			v.advise(units)
+		}
 	}
 	v.say("report  %s", report)
+}
+
+// advise says what is to be done about differences.
+func (v *verification) advise(units []pipeline.UnitDiff) {
+	if !v.alone {
+		return
+	}
+	var sum pipeline.UnitDiff
+	for i := range units {
+		sum.Add(units[i])
+	}
+	if sum.Missing+sum.Extra+sum.Differs > 0 {
+		v.say("not     Do not start the new one: the sides are not equal.")
+		v.say("fix     if the source was written to since the copy: outgrow sync %s", v.pairArgs())
+		v.say("        else somebody wrote to the target: find out who, then begin anew: outgrow migrate %s --replace", v.pairArgs())
+	}
+	if sum.Quarantined > 0 {
+		v.say("fix     look at the refused records: outgrow status %s --quarantine", v.target())
+		v.say("        repair and put them in: outgrow replay %s FILE, or agree to leave them out: outgrow migrate %s --accept REASON", v.target(), v.pairArgs())
+	}
 }
 
 func unitWord(l pipeline.Lane) string {

@@ -26,13 +26,17 @@ func TestVerifyOfATargetThatIsNotComplete(t *testing.T) {
 	l.verify(rows...).exits(4, "2,972 equal", "Do not start the new one", "alembic_version of the rows are not back yet", "the target is not complete")
 	l.migrate(rows...).exits(0)
 	l.equal(rows...)
+	do(t, l.dsn, "CREATE TABLE kept AS SELECT * FROM memory", "DELETE FROM memory")
+	l.verify(rows...).exits(4, "13 differences", "outgrow sync --from "+l.from, "--replace")
+	do(t, l.dsn, "INSERT INTO memory SELECT * FROM kept", "DROP TABLE kept")
+	l.equal(rows...)
 
 	for _, c := range []struct{ change, says string }{
 		{"ALTER TABLE chat DROP COLUMN summary", "the target has no chat.summary"},
 		{"DROP TABLE memory", "the target has no chat.summary, memory"},
 	} {
 		do(t, l.dsn, c.change)
-		l.verify(rows...).exits(4, c.says, "the target is not complete")
+		l.verify(rows...).exits(4, c.says, "Do not start the new one")
 	}
 	l.migrate(rows...).exits(2, "refuse", "but has no chat.summary, memory")
 	do(t, l.dsn, "DELETE FROM alembic_version")
