@@ -232,6 +232,15 @@ func TestSourceIsNone(t *testing.T) {
 			}
 			write(dir, "webui.db", string(body[:len(body)/3]))
 		}), "webui.db"},
+		{"cut off, with its log", folder("cutlog", func(dir string) {
+			for name, n := range map[string]int{"webui.db": 3_000_000, "webui.db-wal": 1 << 30} {
+				body, err := os.ReadFile(filepath.Join(l.from, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				write(dir, name, string(body[:min(n, len(body))]))
+			}
+		}), "webui.db"},
 		{"somebody else's", folder("other", func(dir string) {
 			onSQLite(t, filepath.Join(dir, "webui.db"), "CREATE TABLE recipes (id INTEGER)", "INSERT INTO recipes VALUES (1)")
 		}), "Open WebUI"},

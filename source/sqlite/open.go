@@ -240,6 +240,7 @@ func openError(path string, err error) error {
 
 // SQLite's result codes, https://www.sqlite.org/rescode.html.
 const (
+	codeError    = 1
 	codePerm     = 3
 	codeBusy     = 5
 	codeReadOnly = 8

@@ -62,7 +62,7 @@ func (s *Source) each(ctx context.Context, sql string, row func([]any) error, ar
 	}
 	st, err := s.prepared(sql)
 	if err != nil {
-		return err
+		return s.refused(err)
 	}
 	if err := st.bind(args); err != nil {
 		return err
@@ -86,7 +86,7 @@ func (s *Source) each(ctx context.Context, sql string, row func([]any) error, ar
 			return err
 		}
 		if err != nil {
-			return err
+			return s.refused(err)
 		}
 		if !more {
 			return s.quiet()
@@ -98,6 +98,16 @@ func (s *Source) each(ctx context.Context, sql string, row func([]any) error, ar
 			return err
 		}
 	}
+}
+
+// refused names the database and the next step where SQLite could not read it. A
+// statement that it does not understand is no matter of the file.
+func (s *Source) refused(err error) error {
+	var se *sqliteError
+	if errors.As(err, &se) && se.code&0xff != codeError {
+		return openError(s.path, err)
+	}
+	return err
 }
 
 // number runs a query whose answer is one integer.
