@@ -249,7 +249,7 @@ func (s *Sink) refuse(t Target, replace bool) *pipeline.Finding {
 	}
 	if len(t.Lacks) > 0 && len(t.Foreign) == 0 { // else that is to be mended first
 		return no(Incomplete, fmt.Sprintf("%s is said to be of schema %s, but has no %s", where, release(t.Head), Some(t.Lacks)),
-			"name an empty database, or DROP SCHEMA … CASCADE and CREATE SCHEMA if nothing in it is needed: the tables are made by this command")
+			"bring it back from a backup of the target; or begin anew in an empty database or schema, in which the tables are made by this command")
 	}
 	return nil
 }
