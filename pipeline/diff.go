@@ -27,10 +27,10 @@ type Difference struct {
 // Field is one way in which two records differ.
 type Field struct {
 	Column string // "" for the record as a whole
-	// Got is what the target holds, compared by Digest with the ledger's
-	// After; nil for SQL NULL.
-	Got    any
-	Detail string
+	// Want is what the target should hold and Got what it does, compared by Digest
+	// with the ledger's Before and After; nil for SQL NULL.
+	Want, Got any
+	Detail    string
 }
 
 // Comparison is one lane to be verified: the source is read through the same
@@ -321,10 +321,11 @@ func (d *differ[T]) another(ctx context.Context, u Unit, key string) (another, a
 	return true, d.agreed(lines), err
 }
 
-// unexplained leaves out the fields whose value on the target is what the
-// ledger says it was changed to, and everything of a replayed record. journal
-// may be nil.
-func unexplained(ctx context.Context, journal Journal, u Unit, key string, fields []Field) ([]Field, error) {
+// unexplained leaves out the fields whose value should be what the ledger says it
+// was before, and is what that says it was changed to, and everything of a replayed
+// record. A line tells nothing of what the source has written since. Only lines of
+// these reasons count, if there are any. journal may be nil.
+func unexplained(ctx context.Context, journal Journal, u Unit, key string, fields []Field, reasons ...Reason) ([]Field, error) {
 	if len(fields) == 0 || journal == nil {
 		return fields, nil
 	}
@@ -336,7 +337,10 @@ func unexplained(ctx context.Context, journal Journal, u Unit, key string, field
 next:
 	for _, f := range fields {
 		for _, c := range changes {
-			if c.Reason == Replayed || (c.Column == f.Column && c.After == Digest(f.Got)) {
+			if len(reasons) > 0 && !slices.Contains(reasons, c.Reason) {
+				continue
+			}
+			if c.Reason == Replayed || (c.Column == f.Column && c.Before == Digest(f.Want) && c.After == Digest(f.Got)) {
 				continue next
 			}
 		}

@@ -209,7 +209,8 @@ func (s *syncer[T]) compare(ctx context.Context, u Unit, records []T, keys []str
 		if err != nil {
 			return fmt.Errorf("comparing %s: %w", u.ID(), err)
 		}
-		fields, err = unexplained(ctx, s.Journal, u, key, fields)
+		// What the transforms would change is changed in the record already.
+		fields, err = unexplained(ctx, s.Journal, u, key, fields, ParentCleared, Replayed)
 		differs[key] = len(fields) > 0
 		return err
 	})

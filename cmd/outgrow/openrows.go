@@ -198,7 +198,7 @@ func equalRows(_ context.Context, _ pipeline.Unit, want, got *pipeline.Row) ([]p
 			}
 		}
 		if want.Values[i] != got.Values[k] {
-			out = append(out, pipeline.Field{Column: c, Got: got.Values[k], Detail: fmt.Sprintf("source %s, target %s", shape(want.Values[i]), shape(got.Values[k]))})
+			out = append(out, pipeline.Field{Column: c, Want: want.Values[i], Got: got.Values[k], Detail: fmt.Sprintf("source %s, target %s", shape(want.Values[i]), shape(got.Values[k]))})
 		}
 	}
 	return out, nil

@@ -223,6 +223,40 @@ func TestSyncLeavesWhatItDoesNotKnow(t *testing.T) {
 	l.equal()
 }
 
+// A line of the ledger, which tells of a value that was changed to fit, excuses
+// nothing that the source has written since, and no path of a file that is gone.
+func TestSyncAfterTheLedger(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	l.sqlite("webui.db", "UPDATE chat SET title = 'a' || char(0) || 'b' WHERE id = (SELECT min(id) FROM chat)", "PRAGMA wal_checkpoint(TRUNCATE)")
+	l.migrate().exits(0, "nul (in the ledger)")
+	l.equal()
+	file, old := ask[string](l, "SELECT min(id) FROM file"), ""
+	onSource := func(query string, into *string) {
+		db, err := sql.Open("sqlite", "file:"+filepath.Join(l.from, "webui.db"))
+		if err == nil {
+			err = errors.Join(db.QueryRow(query).Scan(into), db.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	onSource("SELECT path FROM file WHERE id = '"+file+"'", &old)
+	if err := os.Remove(filepath.Join(l.from, "uploads", filepath.Base(old))); err != nil {
+		t.Fatal(err)
+	}
+	l.sqlite("webui.db", "UPDATE chat SET title = 'later' WHERE id = (SELECT min(id) FROM chat)", "PRAGMA wal_checkpoint(TRUNCATE)")
+	l.verify().exits(4, "* rows/chat", "title")
+	l.sync("--accept", "drift").exits(0, "rows/chat ", "rows/file ", "1 changed")
+	if got := ask[string](l, "SELECT title FROM chat ORDER BY id LIMIT 1"); got != "later" {
+		t.Errorf("the title is %q", got)
+	}
+	if got := ask[string](l, "SELECT path FROM file WHERE id = '"+file+"'"); got != old {
+		t.Errorf("the path leads to %q, not to %q as on the source", got, old)
+	}
+	l.equal()
+}
+
 // A pass that would remove much stops before it removes anything.
 func TestSyncRefusesToRemoveMuch(t *testing.T) {
 	t.Parallel()

@@ -21,38 +21,34 @@ type Tolerance struct {
 // the source's record, got what it gave back. 0.0 behind the shorter vector's
 // end is padding.
 func Fields(want, got *pipeline.Vector, tol Tolerance) (out []pipeline.Field) {
-	add := func(column string, value any, format string, args ...any) {
-		out = append(out, pipeline.Field{Column: column, Got: value, Detail: fmt.Sprintf(format, args...)})
+	add := func(column string, should, value any, format string, args ...any) {
+		out = append(out, pipeline.Field{Column: column, Want: should, Got: value, Detail: fmt.Sprintf(format, args...)})
 	}
 	if want.ID != got.ID {
-		add("id", got.ID, "%q, not %q", got.ID, want.ID)
+		add("id", want.ID, got.ID, "%q, not %q", got.ID, want.ID)
 	}
 	switch {
 	case (want.Text == nil) != (got.Text == nil):
-		add("text", textOf(got.Text), "only one side is null")
+		add("text", textOf(want.Text), textOf(got.Text), "only one side is null")
 	case want.Text != nil && *want.Text != *got.Text:
-		add("text", textOf(got.Text), "%d bytes, not the same %d", len(*got.Text), len(*want.Text))
+		add("text", textOf(want.Text), textOf(got.Text), "%d bytes, not the same %d", len(*got.Text), len(*want.Text))
 	}
 	same := tol.Metadata
 	if same == nil {
 		same = SameMetadata
 	}
 	if !same(want.Metadata, got.Metadata) {
-		var value any
-		if got.Metadata != nil {
-			value = string(got.Metadata)
-		}
-		add("vmetadata", value, "not the same metadata")
+		add("vmetadata", metadataOf(want.Metadata), metadataOf(got.Metadata), "not the same metadata")
 	}
 	a, b := want.Embedding, got.Embedding
 	if (len(a) == 0) != (len(b) == 0) {
-		add("vector", nil, "%d dimensions, not %d", len(b), len(a))
+		add("vector", nil, nil, "%d dimensions, not %d", len(b), len(a))
 		return out
 	}
 	for i := range max(len(a), len(b)) {
 		x, y := element(a, i), element(b, i)
 		if math.Float32bits(x) != math.Float32bits(y) && (tol.Vector == 0 || !(max(x-y, y-x) <= tol.Vector)) {
-			add("vector", fmt.Sprint(b), "element %d is %g, not %g", i, y, x)
+			add("vector", fmt.Sprint(a), fmt.Sprint(b), "element %d is %g, not %g", i, y, x)
 			break
 		}
 	}
@@ -71,4 +67,11 @@ func textOf(s *string) any {
 		return nil
 	}
 	return *s
+}
+
+func metadataOf(m json.RawMessage) any {
+	if m == nil {
+		return nil
+	}
+	return string(m)
 }

@@ -39,8 +39,9 @@ func (s *Store) Record(ctx context.Context, tx pgx.Tx, step pipeline.Step) error
 	return s.Lines(ctx, tx, step.Refused, step.Changed)
 }
 
-// Lines stores quarantine and ledger lines inside a transaction; those that
-// are there already stay as they are.
+// Lines stores quarantine and ledger lines inside a transaction. Lines of the
+// quarantine that are there already stay as they are; those of the ledger tell of
+// the last change.
 func (s *Store) Lines(ctx context.Context, tx pgx.Tx, refused []pipeline.Refusal, changed []pipeline.Change) error {
 	if len(refused)+len(changed) == 0 {
 		return nil
@@ -53,7 +54,8 @@ func (s *Store) Lines(ctx context.Context, tx pgx.Tx, refused []pipeline.Refusal
 	}
 	for _, c := range changed {
 		b.Queue("INSERT INTO "+s.t("ledger")+" (lane, unit, keyhash, key, col, reason, before, after, note)"+
-			" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+			" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (lane, unit, keyhash, col, reason)"+
+			" DO UPDATE SET before = excluded.before, after = excluded.after, note = excluded.note",
 			s.lane, c.Unit, hash(c.Key), []byte(c.Key), c.Column, string(c.Reason), c.Before, c.After, clean(c.Note))
 	}
 	return pg.Classify("storing quarantine and ledger lines", tx.SendBatch(ctx, &b).Close())

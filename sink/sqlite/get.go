@@ -130,7 +130,7 @@ func Equal(_ context.Context, _ pipeline.Unit, want, got *pipeline.Row) ([]pipel
 		if k < 0 || rows.SameSQLite(stored(want.Values[i]), got.Values[k]) {
 			continue
 		}
-		out = append(out, pipeline.Field{Column: c, Got: got.Values[k], Detail: "source " + shape(want.Values[i]) + ", target " + shape(got.Values[k])})
+		out = append(out, pipeline.Field{Column: c, Want: want.Values[i], Got: got.Values[k], Detail: "source " + shape(want.Values[i]) + ", target " + shape(got.Values[k])})
 	}
 	return out, nil
 }
