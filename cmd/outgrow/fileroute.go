@@ -174,6 +174,9 @@ var (
 	_ objectSink        = (*writeRoute)(nil)
 	_ pipeline.Checker  = (*writeRoute)(nil)
 	_ pipeline.Finisher = (*writeRoute)(nil)
+
+	_ pipeline.Upserter[*pipeline.Object] = (*writeRoute)(nil)
+	_ pipeline.Deleter                    = (*writeRoute)(nil)
 )
 
 func (w *writeRoute) all() []objectSink {
@@ -211,6 +214,31 @@ func (w *writeRoute) Write(ctx context.Context, b pipeline.Batch[*pipeline.Objec
 		return pipeline.Outcome{}, err
 	}
 	return s.Write(ctx, b)
+}
+
+// Upsert and Delete pass on to the unit's own sink.
+func (w *writeRoute) Upsert(ctx context.Context, u pipeline.Unit, records []*pipeline.Object, how pipeline.Upsert) (pipeline.Outcome, error) {
+	s, err := w.of(u)
+	if err != nil {
+		return pipeline.Outcome{}, err
+	}
+	up, ok := s.(pipeline.Upserter[*pipeline.Object])
+	if !ok {
+		return pipeline.Outcome{}, &pipeline.Error{Op: "writing", Unit: u.ID(), Err: errors.ErrUnsupported}
+	}
+	return up.Upsert(ctx, u, records, how)
+}
+
+func (w *writeRoute) Delete(ctx context.Context, u pipeline.Unit, keys []string) error {
+	s, err := w.of(u)
+	if err != nil {
+		return err
+	}
+	d, ok := s.(pipeline.Deleter)
+	if !ok {
+		return &pipeline.Error{Op: "removing", Unit: u.ID(), Err: errors.ErrUnsupported}
+	}
+	return d.Delete(ctx, u, keys)
 }
 
 func (w *writeRoute) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.Finding, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -246,6 +247,30 @@ func TestVerifyObjects(t *testing.T) {
 	}
 	l.verify("--only", "files").exits(4, "3 differences")
 	l.verify("--only", "files", "--deep").exits(4, "4 differences", names[7])
+}
+
+// A pass brings a bucket up to the folder: what is new, changed or gone, and nothing
+// of others.
+func TestSyncToObjects(t *testing.T) {
+	t.Parallel()
+	l := onPostgres(t, s3Vars(t))
+	l.migrate("--only", "files").exits(0)
+	l.put(map[string]string{"others.txt": "nobody's"})
+	before := l.objects()
+	names := slices.Sorted(maps.Keys(before))
+	changed, gone := names[1], names[2]
+	uploads := filepath.Join(l.share, "uploads")
+	if err := errors.Join(os.WriteFile(filepath.Join(uploads, changed), []byte("changed"), 0o600), os.WriteFile(filepath.Join(uploads, "new.txt"), []byte("new"), 0o600),
+		os.Remove(filepath.Join(uploads, gone))); err != nil {
+		t.Fatal(err)
+	}
+	l.sync("--only", "files", "--accept", "drift").exits(0, "1 new, 1 changed, 1 removed, 0 refused", "--allow-deletes")
+	now := l.objects()
+	if _, there := now[gone]; there || now[changed] == before[changed] || now["new.txt"] == "" || now["others.txt"] == "" || len(now) != len(before) {
+		t.Errorf("the bucket holds %d objects, before %d; %v", len(now), len(before), now)
+	}
+	l.sync("--only", "files", "--accept", "drift", "--allow-deletes").exits(0, "0 new, 0 changed, 1 removed, 0 refused")
+	l.verify("--only", "files").exits(0)
 }
 
 // Files that Open WebUI serves from the disk are never dropped in silence.
