@@ -156,7 +156,7 @@ func optionsInTexts(t *testing.T, texts []string) {
 var ofFindings = map[string]bool{
 	"bm25-staging": true, "cache-copied": true, "cache-in-place": true, "cache-unknown": true, "chroma-layout": true, "chroma-space": true,
 	"deleted-data": true, "dimension": true, "empty-file": true, "file-system": true, "foreign": true, "foreign-records": true, "freshness": true,
-	"id-collision": true, "in-folder": true, "in-memory": true, "infinite": true, "inserted-twice": true, "link": true, "milvus-layout": true,
+	"id-collision": true, "incomplete": true, "in-folder": true, "in-memory": true, "infinite": true, "inserted-twice": true, "link": true, "milvus-layout": true,
 	"misplaced": true, "missing-file": true, "network-file-system": true, "no-row": true, "no-rows": true, "not-moved": true, "not-writable": true,
 	"other-database": true, "path-elsewhere": true, "path-kept": true, "path-waits": true, "pgcrypto": true, "pgvector-extension": true,
 	"pgvector-layout": true, "pinecone-index": true, "qdrant-layout": true, "qdrant-other-layout": true, "qdrant-status": true, "size": true,

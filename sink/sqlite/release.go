@@ -25,8 +25,14 @@ func (s *Sink) release(ctx context.Context) error {
 		return errClosed
 	}
 	t, marks, err := s.inspect(ctx)
-	if err != nil || t.State == Released {
+	if err != nil {
 		return err
+	}
+	if t.State == Released {
+		if marks[markVersion] == "" {
+			return nil
+		}
+		return s.cfg.Journal.Mark(ctx, markVersion, "") // it was stopped just before
 	}
 	if f := s.refuse(t, false); f != nil {
 		return asError(f)

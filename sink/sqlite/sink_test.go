@@ -372,3 +372,26 @@ func TestOwnerAndMode(t *testing.T) {
 		t.Errorf("owner %d:%d", own.Uid, own.Gid)
 	}
 }
+
+// A release that was stopped after the file had its name, before the journal said
+// that nothing is missing any more, is ended by the next one.
+func TestReleaseStoppedAtItsLastMark(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	s, j := opened(t, p, nil)
+	prepare(t, s, "user")
+	write(t, s, batch("user", "", "1", users(0, 2)))
+	finish(t, s)
+	if err := j.Mark(t.Context(), markVersion, head); err != nil {
+		t.Fatal(err)
+	}
+	ended(t, s, j)
+	again, j := opened(t, p, nil)
+	if err := again.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	marks, err := j.Marked(t.Context())
+	if err != nil || marks[markVersion] != "" || marks[markReleased] != head {
+		t.Errorf("%v, %v", marks, err)
+	}
+}
