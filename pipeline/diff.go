@@ -434,10 +434,26 @@ func (d *differ[T]) extraPage(ctx context.Context, u Unit, source Getter[T], pag
 		if put {
 			continue
 		}
+		if older, err := d.older(ctx, u, key); err != nil || older {
+			if err != nil {
+				return found, err
+			}
+			continue
+		}
 		d.mu.Lock()
 		d.units[u.ID()].Extra++
 		d.Report(Difference{u.ID(), key, Extra, "", ""})
 		d.mu.Unlock()
 	}
 	return found, nil
+}
+
+// older reports whether what the target holds of a key may be what the source had
+// before it could not give it any more: the refusal counts.
+func (d *differ[T]) older(ctx context.Context, u Unit, key string) (bool, error) {
+	if d.Journal == nil || u.Lane != Files {
+		return false, nil
+	}
+	lines, err := d.Journal.Refused(ctx, u.ID(), key)
+	return unreadable(lines), err
 }

@@ -100,6 +100,8 @@ func (s *syncer[T]) sort(ctx context.Context, b Batch[T]) (*offered[T], error) {
 		switch {
 		case !ok:
 			unknown = append(unknown, r)
+		case theirs(o.unit, k) && k.Sum != sums[i]: // no cause to overwrite it
+			o.fresh = append(o.fresh, r)
 		case k.Doubt || k.Sum != sums[i]:
 			o.changed = append(o.changed, r)
 		default:

@@ -100,7 +100,7 @@ func (s *syncer[T]) write(ctx context.Context, o *offered[T]) error {
 	}
 	marks := map[string]Known{}
 	for _, r := range slices.Concat(o.fresh, o.changed) {
-		if key := r.Key(); !s.standing(o, key) {
+		if key := r.Key(); !s.standing(o, key) && !theirs(o.unit, o.known[key]) {
 			known := o.known[key]
 			marks[key] = Known{Sum: known.Sum, Refused: known.Refused, Doubt: true}
 		}
@@ -113,6 +113,10 @@ func (s *syncer[T]) write(ctx context.Context, o *offered[T]) error {
 	}
 	return s.put(ctx, o, o.fresh, false)
 }
+
+// theirs reports whether a file of a refused record's name on the target is somebody
+// else's: what is refused of a run's own is gone from there, or in doubt.
+func theirs(u Unit, known Known) bool { return u.Lane == Files && known.Refused && !known.Doubt }
 
 // put writes records, and keeps what became of them.
 func (s *syncer[T]) put(ctx context.Context, o *offered[T], records []T, replace bool) error {
@@ -213,8 +217,14 @@ func waits(lines []Refusal) bool {
 	return slices.ContainsFunc(lines, func(r Refusal) bool { return r.Reason == Orphan || r.Reason == Duplicate })
 }
 
+// unreadable reports whether the source holds a record and cannot give it.
+func unreadable(lines []Refusal) bool {
+	return slices.ContainsFunc(lines, func(l Refusal) bool { return l.Reason == Unreadable })
+}
+
 // refuse puts records into the quarantine: the target keeps nothing older of
-// them. What stands there already as it is now is left alone.
+// them, but for files that the source has and cannot give any more, as their older
+// copy may be the last one. What stands there already as it is now is left alone.
 func (s *syncer[T]) refuse(ctx context.Context, o *offered[T], refused map[string][]Refusal) error {
 	keep := map[string]Known{}
 	var stale, keys []string
@@ -222,13 +232,15 @@ func (s *syncer[T]) refuse(ctx context.Context, o *offered[T], refused map[strin
 	why := leaveRefused
 	for key, l := range refused {
 		known, ok := o.known[key]
-		if s.standing(o, key) {
+		stays := o.unit.Lane == Files && unreadable(l)
+		held := ok && (!known.Refused || known.Doubt)
+		if s.standing(o, key) || stays && held && known.Refused && known.Sum == o.sums[key] {
 			if !s.repeat {
 				o.count.Same++
 			}
 			continue
 		}
-		if !ok || !known.Refused || known.Doubt {
+		if !stays && (!ok || held) {
 			stale = append(stale, key)
 			if waits(l) {
 				why = leaveWaiting
@@ -240,7 +252,7 @@ func (s *syncer[T]) refuse(ctx context.Context, o *offered[T], refused map[strin
 			s.decide(o.unit.ID(), key, fateNew)
 		}
 		keys, lines = append(keys, key), append(lines, l...)
-		keep[key] = Known{Sum: o.sums[key], Refused: true}
+		keep[key] = Known{Sum: o.sums[key], Refused: true, Doubt: stays && held}
 	}
 	if len(keys) == 0 {
 		return nil

@@ -223,6 +223,56 @@ func TestSyncLeavesWhatItDoesNotKnow(t *testing.T) {
 	l.equal()
 }
 
+// The copy of a file that the source cannot give any more may be the last one: it
+// stays, the next passes say no more of it, and it follows the source again later. A
+// file of somebody else's is not overwritten when the source's of its name changes.
+func TestSyncKeepsTheLastCopy(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	entries, err := os.ReadDir(filepath.Join(l.from, "uploads"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(dir string, i int) string { return filepath.Join(dir, "uploads", entries[i].Name()) }
+	must := func(errs ...error) {
+		t.Helper()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holds := func(i int, want string) {
+		t.Helper()
+		if got, err := os.ReadFile(in(l.share, i)); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v; want %q", entries[i].Name(), got, err, want)
+		}
+	}
+	must(os.MkdirAll(filepath.Dir(in(l.share, 2)), 0o755), os.WriteFile(in(l.share, 2), []byte("of somebody else"), 0o600))
+	l.migrate("--accept", "duplicate").exits(0)
+	was, err := os.ReadFile(in(l.from, 0))
+	must(err)
+	bad := func(i int) { must(os.Remove(in(l.from, i)), os.Symlink("nowhere", in(l.from, i))) }
+	bad(0)
+	bad(1)
+	bad(2)
+	must(os.WriteFile(in(l.from, 3), []byte("changed"), 0o600))
+	l.sync("--accept", "drift").exits(4, "unreadable", "3 refused")
+	for range 2 {
+		holds(0, string(was))
+		holds(2, "of somebody else")
+		l.verify().exits(4, "! files/uploads").lacks("- files/uploads")
+		l.sync("--accept", "drift").exits(4, "0 new, 0 changed, 0 removed, 0 refused")
+	}
+	must(os.Remove(in(l.from, 0)), os.WriteFile(in(l.from, 0), []byte("readable"), 0o600), os.Remove(in(l.from, 1)),
+		os.Remove(in(l.from, 2)), os.WriteFile(in(l.from, 2), []byte("readable, too"), 0o600))
+	l.sync("--accept", "drift,duplicate").exits(0)
+	holds(0, "readable")
+	holds(2, "of somebody else")
+	if _, err := os.Stat(in(l.share, 1)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that is gone from the source: %v", err)
+	}
+	l.equal()
+}
+
 // A line of the ledger, which tells of a value that was changed to fit, excuses
 // nothing that the source has written since, and no path of a file that is gone.
 func TestSyncAfterTheLedger(t *testing.T) {
