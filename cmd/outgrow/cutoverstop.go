@@ -145,12 +145,14 @@ func (g *guide) rest(ctx context.Context) error {
 // asks reports whether there is a terminal to ask on.
 func (a *app) asks() bool { return a.in != nil && term.IsTerminal(int(a.in.Fd())) }
 
-// ask prints a question and waits for a line.
+// ask prints a question and waits for a line: empty, or a yes. Any other is a no.
 func (a *app) ask(ctx context.Context, question string) error {
 	_, _ = fmt.Fprint(a.err, question)
 	answer := make(chan error, 1)
+	var line string
 	go func() {
-		_, err := bufio.NewReader(a.in).ReadString('\n')
+		var err error
+		line, err = bufio.NewReader(a.in).ReadString('\n')
 		answer <- err
 	}()
 	select {
@@ -160,7 +162,11 @@ func (a *app) ask(ctx context.Context, question string) error {
 		if err != nil {
 			return pipeline.Usage("asking", errors.New("the input ended without an answer"), "run the same command again: it goes on from here; --yes asks nothing")
 		}
-		return nil
+		switch line = strings.TrimSpace(line); strings.ToLower(line) {
+		case "", "y", "yes":
+			return nil
+		}
+		return pipeline.Usage("asking", fmt.Errorf("the answer is %.20q, so nothing more is done", line), "run the same command again when you are ready: it goes on from here")
 	}
 }
 

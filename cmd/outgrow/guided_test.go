@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 
 	"outgrow/mappings/doctor"
 	"outgrow/mappings/fstype"
+	"outgrow/pipeline"
 	"outgrow/pipeline/pipetest"
 )
 
@@ -106,6 +109,26 @@ func TestSplitBrain(t *testing.T) {
 				t.Errorf("%+v is carried a second time", u)
 			}
 		}
+	}
+}
+
+// Enter or a yes goes on; any other word, and an end of the input, does not.
+func TestAsk(t *testing.T) {
+	t.Parallel()
+	for line, goes := range map[string]bool{"\n": true, "\r\n": true, " Yes \n": true, "y\n": true, "no\n": false, "n\n": false, "q\n": false, "stop": false, "": false} {
+		in, out, err := os.Pipe()
+		if err == nil {
+			_, err = out.WriteString(line)
+		}
+		if err := errors.Join(err, out.Close()); err != nil {
+			t.Fatal(err)
+		}
+		var asked bytes.Buffer
+		err = (&app{in: in, err: &asked}).ask(t.Context(), "sure? ")
+		if (err == nil) != goes || err != nil && (pipeline.ExitCode(err) != 2 || pipeline.HintOf(err) == "") || asked.String() != "sure? " {
+			t.Errorf("%q: %v, after %q", line, err, asked.String())
+		}
+		_ = in.Close()
 	}
 }
 
