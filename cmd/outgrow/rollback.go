@@ -135,6 +135,8 @@ func (c *rollbackCmd) folder(a *app, from env.Deployment) (*freshFolder, error) 
 		return nil, pipeline.Usage(op, errors.New("--to-mount belongs to an env file"), "name the new folder with --to alone, or an env file with DATA_DIR")
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, pipeline.Environment(op, err, "make it readable, or name another folder")
+	case err != nil && filepath.Ext(c.To) == ".env":
+		return nil, pipeline.Usage(op, fmt.Errorf("there is no file %s", c.To), "name an env file that is there, or a new folder, whose name does not end with .env")
 	}
 	abs, err := filepath.Abs(f.at)
 	if err != nil {

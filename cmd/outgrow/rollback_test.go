@@ -135,6 +135,7 @@ func TestRoundTrip(t *testing.T) {
 	rollback(back, "--state", t.TempDir()).exits(2, "nothing is written over it").nextStep()
 	rollback(l.from).exits(2, "nothing is written over it").nextStep()
 	rollback(filepath.Join(l.share, "inside")).exits(2, "lies in the source's DATA_DIR").nextStep()
+	rollback(filepath.Join(l.dir, "mistyped.env")).exits(2, "there is no file").nextStep()
 	unchanged(t, back, made)
 	l.in("rollback", "--from", l.from, "--to", filepath.Join(l.dir, "x")).exits(2, "have not left their webui.db").nextStep()
 	if _, err := os.Stat(filepath.Join(l.dir, "x")); err == nil {
