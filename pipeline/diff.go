@@ -427,17 +427,14 @@ func (d *differ[T]) extraPage(ctx context.Context, u Unit, source Getter[T], pag
 			continue
 		}
 		found++
-		put, err := WasReplayed(ctx, d.Journal, u.ID(), key)
+		counted, err := WasReplayed(ctx, d.Journal, u.ID(), key)
+		if err == nil && !counted {
+			counted, err = d.older(ctx, u, key)
+		}
 		if err != nil {
 			return found, err
 		}
-		if put {
-			continue
-		}
-		if older, err := d.older(ctx, u, key); err != nil || older {
-			if err != nil {
-				return found, err
-			}
+		if counted {
 			continue
 		}
 		d.mu.Lock()

@@ -257,7 +257,7 @@ func (l *lane[T]) Replay(ctx context.Context, lines []pipeline.Refusal) (pipelin
 	}
 	for len(lines) > 0 {
 		id := lines[0].Unit
-		b := pipeline.Batch[T]{Part: pipeline.Part{Unit: unitOf(id)}}
+		b := pipeline.Batch[T]{Part: pipeline.Part{Unit: pipeline.UnitOf(id)}}
 		n := 0
 		was := map[string]string{} // the line's key by that of the record
 		for n < len(lines) && n < 500 && lines[n].Unit == id {

@@ -8,9 +8,6 @@ import (
 	"outgrow/pipeline"
 )
 
-// unitOf makes a unit of its ID again.
-func unitOf(id string) pipeline.Unit { return pipeline.UnitOf(id) }
-
 // printable shows a key to people: separators as commas, the rest quoted where
 // it must be.
 func printable(key string) string {

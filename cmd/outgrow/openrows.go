@@ -136,7 +136,9 @@ func (o *opener) mapRows(l *lane[*pipeline.Row], src database, columns, keys map
 
 // rowDecoder makes rows of quarantine lines; keys are the target's primary keys.
 func rowDecoder(keys map[string][]string) func(pipeline.Refusal) (*pipeline.Row, error) {
-	return func(r pipeline.Refusal) (*pipeline.Row, error) { return decodeRow(r, keys[unitOf(r.Unit).Name]) }
+	return func(r pipeline.Refusal) (*pipeline.Row, error) {
+		return decodeRow(r, keys[pipeline.UnitOf(r.Unit).Name])
+	}
 }
 
 // filePath rewrites file.path to what the target's provider expects. The path

@@ -153,7 +153,7 @@ func (p *planning) refused(r pipeline.Refusal) {
 	defer p.mu.Unlock()
 	kind := pipeline.Tally{Unit: r.Unit, Reason: r.Reason}
 	p.tally[kind]++
-	if r.Column == "id" && unitOf(r.Unit).Lane == pipeline.Vectors {
+	if r.Column == "id" && pipeline.UnitOf(r.Unit).Lane == pipeline.Vectors {
 		p.byID[kind] = true
 	}
 	line, err := json.Marshal(r)

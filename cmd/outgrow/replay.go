@@ -34,7 +34,7 @@ func (c *replayCmd) Run(a *app) error {
 	for _, l := range s.lanes {
 		var own []pipeline.Refusal
 		for _, r := range lines {
-			if unitOf(r.Unit).Lane == l.Kind() {
+			if pipeline.UnitOf(r.Unit).Lane == l.Kind() {
 				own = append(own, r)
 			}
 		}

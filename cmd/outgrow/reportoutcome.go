@@ -302,7 +302,7 @@ func (r *report) compared(v *verifyReport) string {
 	var excused, put int64
 	for _, s := range laneSums(v.Units) {
 		excused, put = excused+s.Excused, put+s.Put
-		parts = append(parts, plural(s.Source, recordWord(unitOf(s.Unit).Lane)))
+		parts = append(parts, plural(s.Source, recordWord(pipeline.UnitOf(s.Unit).Lane)))
 	}
 	text := listed(parts) + " were read back from the new side and compared one by one with the old side. "
 	switch {

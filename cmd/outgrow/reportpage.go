@@ -58,7 +58,7 @@ func (r *report) facts() []page.Fact {
 	for _, l := range pipeline.Lanes() {
 		n, any := int64(0), false
 		for _, u := range units {
-			if unitOf(u.Unit).Lane == l {
+			if pipeline.UnitOf(u.Unit).Lane == l {
 				n, any = n+u.Read, true
 			}
 		}
@@ -105,7 +105,7 @@ func (r *report) title(unit string) string {
 			return u.Label
 		}
 	}
-	return printable(unitOf(unit).Name)
+	return printable(pipeline.UnitOf(unit).Name)
 }
 
 // movedSection lists what was moved, lane by lane and unit by unit.
@@ -118,7 +118,7 @@ func (r *report) movedSection() page.Section {
 	for _, l := range pipeline.Lanes() {
 		var of []unitReport
 		for _, u := range units {
-			if unitOf(u.Unit).Lane == l {
+			if pipeline.UnitOf(u.Unit).Lane == l {
 				of = append(of, u)
 			}
 		}
@@ -230,7 +230,7 @@ func (r *report) passSection() page.Section {
 	for _, u := range r.Sync.Units {
 		sum.Add(u)
 		if u.New+u.Changed+u.Deleted+u.Refused > 0 {
-			t.Rows = append(t.Rows, []page.Cell{{Text: r.title(u.Unit), Sub: string(unitOf(u.Unit).Lane)}, {Text: positive(u.New)}, {Text: positive(u.Changed)}, {Text: positive(u.Deleted)},
+			t.Rows = append(t.Rows, []page.Cell{{Text: r.title(u.Unit), Sub: string(pipeline.UnitOf(u.Unit).Lane)}, {Text: positive(u.New)}, {Text: positive(u.Changed)}, {Text: positive(u.Deleted)},
 				{Text: positive(u.Refused), Mood: moodIf(u.Refused > 0, page.Warn)}})
 		}
 	}
@@ -251,7 +251,7 @@ func (r *report) straysSection() page.Section {
 	t := &page.Table{Columns: []page.Column{{Head: ""}, {Head: "new", Number: true}, {Head: "changed", Number: true}, {Head: "removed", Number: true}, {Head: "conflicts", Number: true}, {Head: "carried over", Number: true}}}
 	for _, u := range r.Watch.Units {
 		if u.Any() {
-			t.Rows = append(t.Rows, []page.Cell{{Text: r.title(u.Unit), Sub: string(unitOf(u.Unit).Lane)}, {Text: positive(u.New)}, {Text: positive(u.Changed)}, {Text: positive(u.Removed)},
+			t.Rows = append(t.Rows, []page.Cell{{Text: r.title(u.Unit), Sub: string(pipeline.UnitOf(u.Unit).Lane)}, {Text: positive(u.New)}, {Text: positive(u.Changed)}, {Text: positive(u.Removed)},
 				{Text: positive(u.Conflicts), Mood: moodIf(u.Conflicts > 0, page.Warn)}, {Text: positive(u.Carried)}})
 		}
 	}

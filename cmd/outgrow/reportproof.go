@@ -15,7 +15,7 @@ func laneSums(units []pipeline.UnitDiff) []pipeline.UnitDiff {
 	for _, l := range pipeline.Lanes() {
 		sum, any := pipeline.UnitDiff{Unit: string(l) + "/"}, false
 		for _, u := range units {
-			if unitOf(u.Unit).Lane == l {
+			if pipeline.UnitOf(u.Unit).Lane == l {
 				sum.Add(u)
 				any = true
 			}
@@ -39,7 +39,7 @@ func (r *report) verifySection() page.Section {
 	}
 	t := &page.Table{Columns: []page.Column{{Head: ""}, {Head: "compared", Number: true}, {Head: "equal", Number: true}, {Head: "as agreed to", Number: true}, {Head: "not as it should be", Number: true}}}
 	for _, sum := range laneSums(v.Units) {
-		l := unitOf(sum.Unit).Lane
+		l := pipeline.UnitOf(sum.Unit).Lane
 		bad := sum.Missing + sum.Extra + sum.Differs + sum.Quarantined
 		t.Rows = append(t.Rows, []page.Cell{{Text: strings.ToUpper(string(l[:1])) + string(l[1:])}, {Text: number(sum.Source)}, {Text: number(sum.Equal)}, {Text: positive(sum.Excused + sum.Put)},
 			{Text: number(bad), Mood: moodOf(bad)}})
@@ -66,7 +66,7 @@ func (r *report) differences() *page.Table {
 		u := &r.Verify.Units[i]
 		if u.Different() {
 			cell := func(n int64) page.Cell { return page.Cell{Text: positive(n), Mood: moodIf(n > 0, page.Bad)} }
-			t.Rows = append(t.Rows, []page.Cell{{Text: r.title(u.Unit), Sub: string(unitOf(u.Unit).Lane)}, cell(u.Missing), cell(u.Extra), cell(u.Differs), cell(u.Quarantined)})
+			t.Rows = append(t.Rows, []page.Cell{{Text: r.title(u.Unit), Sub: string(pipeline.UnitOf(u.Unit).Lane)}, cell(u.Missing), cell(u.Extra), cell(u.Differs), cell(u.Quarantined)})
 		}
 	}
 	if len(t.Rows) == 0 {

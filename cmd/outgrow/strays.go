@@ -220,7 +220,7 @@ func strayText(units []pipeline.UnitStrays) string {
 	vectors, collections := int64(0), int64(0)
 	for _, u := range units {
 		n := u.New + u.Changed + u.Removed + u.Conflicts + u.Refused
-		id := unitOf(u.Unit)
+		id := pipeline.UnitOf(u.Unit)
 		switch id.Lane {
 		case pipeline.Rows:
 			parts = append(parts, plural(n, strings.ReplaceAll(id.Name, "_", " ")))

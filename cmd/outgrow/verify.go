@@ -172,7 +172,7 @@ func (v *verification) print(units []pipeline.UnitDiff, search *parityReport, eq
 	sums := map[pipeline.Lane]*pipeline.UnitDiff{}
 	number2 := map[pipeline.Lane]int{}
 	for i := range units {
-		l := unitOf(units[i].Unit).Lane
+		l := pipeline.UnitOf(units[i].Unit).Lane
 		if sums[l] == nil {
 			sums[l] = &pipeline.UnitDiff{}
 		}

@@ -23,13 +23,11 @@ func (w *writer) folder(dir string) (*os.File, error) {
 }
 
 func (w *writer) folderLocked(dir string) (*os.File, error) {
-	w.dirs[dir] = true
 	f, err := w.root.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) && dir != "." {
 		return w.makeFolder(dir)
 	}
 	if err != nil {
-		delete(w.dirs, dir)
 		return nil, err
 	}
 	info, err := f.Stat()
@@ -38,9 +36,9 @@ func (w *writer) folderLocked(dir string) (*os.File, error) {
 	}
 	if err != nil {
 		_ = f.Close()
-		delete(w.dirs, dir)
 		return nil, err
 	}
+	w.dirs[dir] = true
 	return f, nil
 }
 
@@ -48,7 +46,6 @@ func (w *writer) folderLocked(dir string) (*os.File, error) {
 func (w *writer) makeFolder(dir string) (*os.File, error) {
 	up, err := w.folderLocked(filepath.Dir(dir))
 	if err != nil {
-		delete(w.dirs, dir)
 		return nil, err
 	}
 	info, err := up.Stat()
@@ -62,6 +59,7 @@ func (w *writer) makeFolder(dir string) (*os.File, error) {
 	if err := w.root.Mkdir(dir, mode.Perm()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
+	w.dirs[dir] = true
 	f, err := w.root.Open(dir)
 	if err != nil {
 		return nil, err
