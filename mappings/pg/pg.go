@@ -86,8 +86,9 @@ const OtherSessions = `(SELECT count(*) FROM pg_stat_activity WHERE datname = cu
  AND coalesce(backend_type, 'client backend') = 'client backend' AND application_name <> 'outgrow')::int`
 
 // sessionSQL makes a session the same whatever ALTER ROLE or ALTER DATABASE say.
-const sessionSQL = `SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET quote_all_identifiers = off; SET array_nulls = on;
-SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on; SET statement_timeout = 0; SET lock_timeout = 0;
+// The timeouts come first, so that they bound nothing of it but their own setting.
+const sessionSQL = `SET statement_timeout = 0; SET lock_timeout = 0; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET quote_all_identifiers = off; SET array_nulls = on;
+SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on;
 SET idle_in_transaction_session_timeout = 0; SET client_min_messages = warning; SET datestyle = 'ISO, YMD'; SET timezone = 'UTC'; SET extra_float_digits = 3;
 SELECT set_config('default_toast_compression', 'lz4', false) FROM pg_catalog.pg_settings
  WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals);

@@ -107,7 +107,7 @@ func TestSessionDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, set := range []string{"client_encoding = 'LATIN1'", "standard_conforming_strings = off", "quote_all_identifiers = on", "array_nulls = off",
-		"default_transaction_isolation = 'serializable'", "datestyle = 'German'", "extra_float_digits = -15", "statement_timeout = 1"} {
+		"default_transaction_isolation = 'serializable'", "datestyle = 'German'", "extra_float_digits = -15", "statement_timeout = '9min'", "lock_timeout = '9min'"} {
 		if _, err := p.Exec(t.Context(), fmt.Sprintf("DO $$BEGIN EXECUTE format('ALTER DATABASE %%I SET %s', current_database()); END$$", strings.ReplaceAll(set, "'", "''"))); err != nil {
 			t.Fatal(set, err)
 		}
@@ -119,8 +119,8 @@ func TestSessionDefaults(t *testing.T) {
 	defer p.Close()
 	var got string
 	const ask = `SELECT concat_ws(' ', octet_length('ü'), 'a\b', format_type('text'::regtype, NULL), '{NULL}'::text[] = ARRAY[NULL::text],
- current_setting('transaction_isolation'), date '2024-02-01', (0.1::float8 + 0.2)::text)`
-	if err := p.QueryRow(t.Context(), ask).Scan(&got); err != nil || got != `2 a\b text t read committed 2024-02-01 0.30000000000000004` {
+ current_setting('transaction_isolation'), date '2024-02-01', (0.1::float8 + 0.2)::text, current_setting('statement_timeout'), current_setting('lock_timeout'))`
+	if err := p.QueryRow(t.Context(), ask).Scan(&got); err != nil || got != `2 a\b text t read committed 2024-02-01 0.30000000000000004 0 0` {
 		t.Fatal(got, err)
 	}
 }
