@@ -118,6 +118,50 @@ func TestSyncRefusesToDeleteMuch(t *testing.T) {
 	}
 }
 
+// undroppable is a target in which collections share a place.
+type undroppable struct{ *relational }
+
+func (undroppable) Drop(context.Context, pipeline.Unit) error { return errors.ErrUnsupported }
+
+// Of a collection that is gone all is removed, without asking, and counted: also
+// where nothing was remembered of it, as after a migration of a stopped source.
+func TestSyncCountsWhatIsDropped(t *testing.T) {
+	t.Parallel()
+	const n = 60
+	more := pipeline.Unit{Lane: pipeline.Vectors, Name: "more"}
+	for _, known := range []bool{true, false} {
+		for name, sink := range map[string]func(*world) pipeline.Sink[*vec]{
+			"dropped":          func(w *world) pipeline.Sink[*vec] { return w.target },
+			"record by record": func(w *world) pipeline.Sink[*vec] { return undroppable{w.target} },
+		} {
+			w := newWorld(t, 4)
+			for i := range n {
+				w.set(more, w.record(fmt.Sprintf("m%d", i), "more"))
+			}
+			if _, err := w.sync(sink(w), nil); err != nil {
+				t.Fatal(err)
+			}
+			if !known {
+				w.dir = t.TempDir()
+			}
+			if err := w.source.Drop(context.Background(), more); err != nil {
+				t.Fatal(err)
+			}
+			units, err := w.sync(sink(w), func(d *pipeline.Delta[*vec]) { d.MayDelete = false })
+			if err != nil {
+				t.Errorf("%s, known %v: %v", name, known, err)
+			}
+			gone := int64(0)
+			for _, u := range units {
+				gone += u.Deleted
+			}
+			if left := len(w.target.all(more)); left != 0 || gone != n {
+				t.Errorf("%s, known %v: %d of %d records are left, %d were counted", name, known, left, n, gone)
+			}
+		}
+	}
+}
+
 // A record that was repaired and put in by hand stays as long as its source does
 // not change.
 func TestSyncKeepsReplayed(t *testing.T) {

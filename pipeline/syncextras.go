@@ -30,7 +30,10 @@ func (s *syncer[T]) extras(ctx context.Context, u Unit) error {
 			return nil
 		}
 		if n > held {
-			if err := s.takeExtras(ctx, u, lister, n-held, held); err != nil {
+			if err := s.notMany(u, n, n-held); err != nil {
+				return err
+			}
+			if err := s.takeExtras(ctx, u, lister, n-held); err != nil {
 				return err
 			}
 		}
@@ -76,10 +79,7 @@ func (s *syncer[T]) staleLines(ctx context.Context, u Unit) error {
 	return s.Journal.Release(ctx, u.ID(), stale)
 }
 
-func (s *syncer[T]) takeExtras(ctx context.Context, u Unit, lister KeyLister, n, held int64) error {
-	if err := s.notMany(u, held+n, n); err != nil {
-		return err
-	}
+func (s *syncer[T]) takeExtras(ctx context.Context, u Unit, lister KeyLister, n int64) error {
 	var extra, keys []string
 	look := func() error {
 		known, err := s.Digests.Look(ctx, u.ID(), keys)

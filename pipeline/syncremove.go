@@ -136,7 +136,7 @@ func (s *syncer[T]) removeUnknown(ctx context.Context, u Unit) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	return s.takeExtras(ctx, u, lister, n, 0)
+	return s.takeExtras(ctx, u, lister, n)
 }
 
 // dropUnit removes a unit that the source has no more.
@@ -144,6 +144,11 @@ func (s *syncer[T]) dropUnit(ctx context.Context, u Unit) error {
 	held, unseen, err := s.Digests.Count(ctx, u.ID())
 	if err != nil {
 		return err
+	}
+	// Nothing may be known of it: a migration of a stopped source keeps no digests.
+	there, err := countOf(ctx, s.Target, u)
+	if err != nil {
+		return fmt.Errorf("counting %s on the target: %w", u.ID(), err)
 	}
 	err = errors.ErrUnsupported
 	if d, ok := s.Sink.(Dropper); ok {
@@ -161,7 +166,7 @@ func (s *syncer[T]) dropUnit(ctx context.Context, u Unit) error {
 	if err != nil {
 		return fmt.Errorf("removing %s: %w", u.ID(), err)
 	}
-	s.note(u.ID(), UnitSync{Deleted: max(held, unseen)})
+	s.note(u.ID(), UnitSync{Deleted: max(held, unseen, there)})
 	s.acted(1)
 	if err := s.Digests.Drop(ctx, u.ID()); err != nil {
 		return err

@@ -93,7 +93,7 @@ func (s *Store) Look(ctx context.Context, name string) (*Collection, error) {
 // older one.
 func noIndex(err error) bool {
 	var e *StatusError
-	return errors.As(err, &e) && (e.Code == 700 || e.Legacy == commonpb.ErrorCode_IndexNotExist)
+	return errors.As(err, &e) && e.noIndex()
 }
 
 func (s *Store) describeIndexes(ctx context.Context, c *Collection) error {
@@ -157,13 +157,35 @@ func (s *Store) Load(ctx context.Context, names ...string) error {
 
 // LoadAll is Load for those of the collections that Open WebUI can read.
 func (s *Store) LoadAll(ctx context.Context, all []*Collection) error {
-	var names []string
+	return s.Load(ctx, ours(all)...)
+}
+
+func ours(all []*Collection) (names []string) {
 	for _, c := range all {
 		if c.Ours() {
 			names = append(names, c.Name)
 		}
 	}
-	return s.Load(ctx, names...)
+	return names
+}
+
+// LoadIndexed is LoadAll but for those that the server does not load as they have
+// no index yet: whoever makes a collection may be stopped before it makes that.
+// These are given; nobody can read them.
+func (s *Store) LoadIndexed(ctx context.Context, all []*Collection) (without map[string]bool, err error) {
+	without = map[string]bool{}
+	var names []string
+	for _, name := range ours(all) {
+		switch err := s.BeginLoad(ctx, name); {
+		case noIndex(err):
+			without[name] = true
+		case err != nil:
+			return nil, err
+		default:
+			names = append(names, name)
+		}
+	}
+	return without, s.Load(ctx, names...)
 }
 
 // Drop removes a collection; one that is not there is no error.

@@ -27,6 +27,7 @@ const (
 	codeNoCollection = 100
 	codeNotLoaded    = 101
 	codeLoading      = 103
+	codeNoIndex      = 700
 	codeNoDatabase   = 800
 	codeParameter    = 1100
 	codeUnauthorized = 1400
@@ -63,6 +64,11 @@ func (e *StatusError) Retryable() bool {
 // missing reports whether the server says that there is no such collection.
 func (e *StatusError) missing() bool {
 	return e.Code == codeNoCollection || e.Legacy == commonpb.ErrorCode_CollectionNotExists || e.Legacy == commonpb.ErrorCode_CollectionNameNotFound
+}
+
+// noIndex reports whether the server misses an index.
+func (e *StatusError) noIndex() bool {
+	return e.Code == codeNoIndex || e.Legacy == commonpb.ErrorCode_IndexNotExist
 }
 
 // NotFound reports whether an error says that there is no such collection.
@@ -148,6 +154,8 @@ func ofStatus(op string, e *StatusError) error {
 		return pipeline.Environment(op, e, "the server takes no more data: free memory or disk space there, or raise its quota")
 	case e.Code >= codeUnauthorized && e.Code < codeUnauthorized+100 || e.Code == codeNeedAuth || e.Legacy == commonpb.ErrorCode_PermissionDenied:
 		return pipeline.Environment(op, e, "check MILVUS_TOKEN, and what that user may do")
+	case e.noIndex():
+		return pipeline.Environment(op, e, "it has no index, as when whoever made it was stopped before the end, and can be read by nobody: run outgrow migrate (again) if it is the target's; else give it its index, or drop it if it is not needed")
 	case e.Code == codeNoDatabase:
 		return pipeline.Environment(op, e, "check MILVUS_DB")
 	}

@@ -34,7 +34,8 @@ func (s *Sink) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.Fin
 	if err != nil {
 		return nil, err
 	}
-	if err := s.store.LoadAll(ctx, own); err != nil {
+	without, err := s.store.LoadIndexed(ctx, own)
+	if err != nil {
 		return nil, err
 	}
 	have := map[string]*layout.Collection{}
@@ -45,6 +46,9 @@ func (s *Sink) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.Fin
 			f.Unit = ""
 			out = append(out, *f)
 			continue
+		}
+		if without[c.Name] {
+			continue // it gets its index when it is prepared; nobody has read it before
 		}
 		n, err := s.store.Count(ctx, c.Name, "")
 		if err != nil {

@@ -12,11 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	layout "outgrow/mappings/milvus"
@@ -318,6 +320,37 @@ func TestThrottled(t *testing.T) {
 		}
 	}
 	arrived(t, Config{Store: direct}, content)
+}
+
+// A process that is killed after a collection was made, and before its index was,
+// leaves one that the server does not load. The next one goes on; a reader says
+// what to do.
+func TestStoppedBeforeTheIndex(t *testing.T) {
+	for _, k := range kinds[:2] {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := store(t, k.server, k.shared)
+			content := corpus(30, 8)
+			raw := src2store(t, cfg)
+			name := layout.Physical(cfg, content[0].Unit.Name)
+			schema, err := proto.Marshal(raw.Schema(name, 8))
+			if err != nil {
+				t.Fatal(err)
+			}
+			made, err := raw.Service.CreateCollection(t.Context(), &milvuspb.CreateCollectionRequest{CollectionName: name, Schema: schema})
+			if err != nil || made.GetCode() != 0 {
+				t.Fatal(made, err)
+			}
+			if _, err := openReader(t, reader.Config{Store: cfg}).Units(t.Context()); pipeline.ExitCode(err) != pipeline.ExitEnvironment || pipeline.HintOf(err) == "" {
+				t.Errorf("reading it: %v", err)
+			}
+			s := open(t, Config{Store: cfg})
+			got, _ := found(t, s, content[0].Unit)
+			expect(t, "a collection without its index", got)
+			fill(t, s, content)
+			arrived(t, Config{Store: cfg}, content)
+		})
+	}
 }
 
 // What is no Milvus, or one without the database, ends with a clear error.
