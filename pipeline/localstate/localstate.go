@@ -23,6 +23,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+
 	"outgrow/pipeline"
 )
 
@@ -91,12 +94,21 @@ func openWithin(ctx context.Context, patience time.Duration, dir string, lane pi
 	s.db.SetMaxOpenConns(1)
 	if err := s.tables(ctx); err != nil {
 		_ = s.db.Close()
-		if busy(err) {
-			return nil, locked("opening the state in " + s.dir)
-		}
-		return nil, pipeline.Environment("opening the state", err, "if "+file+" is damaged, move it away: the next run then writes everything again, which is safe")
+		return nil, notOpened(s.dir, file, err)
 	}
 	return s, nil
+}
+
+// notOpened says what to do about a state that could not be opened. Only a damaged
+// one is of no use any more.
+func notOpened(dir, file string, err error) error {
+	switch err := wrap("opening the state in "+dir, err); {
+	case pipeline.ExitCode(err) == pipeline.ExitEnvironment:
+		return err
+	case errors.Is(err, ErrVersion):
+		return pipeline.Usage("opening the state", err, "end the run with the version of outgrow that began it")
+	}
+	return pipeline.Environment("opening the state", err, "if "+file+" is damaged, move it away: the next run then writes everything again, which is safe")
 }
 
 // inside reports whether dir is folder or lies below it, whatever links lead
@@ -308,13 +320,30 @@ func (s *Store) Close() error {
 	return err
 }
 
-// wrap names what failed; what the engine looks for can still be found.
+// wrap names what failed; what the engine looks for can still be found. What the
+// state folder's disk or rights refuse is the environment's.
 func wrap(op string, err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case busy(err):
+	}
+	switch code(err) & 0xff {
+	case lib.SQLITE_BUSY:
+		// Only another outgrow opens the state, and it was stopped within a transaction.
 		return locked(op)
+	case lib.SQLITE_FULL:
+		return pipeline.Environment(op, err, "free space in the state folder, then run the same command")
+	case lib.SQLITE_READONLY, lib.SQLITE_PERM, lib.SQLITE_CANTOPEN:
+		return pipeline.Environment(op, err, "let this user write to the state folder, then run the same command")
+	case lib.SQLITE_IOERR:
+		return pipeline.Environment(op, err, "look at the state folder's disk (the kernel's log, free space), then run the same command")
 	}
 	return fmt.Errorf("%s: %w", op, err)
+}
+
+// code is SQLite's extended result code, 0 for other errors.
+func code(err error) int {
+	if e := (*sqlite.Error)(nil); errors.As(err, &e) {
+		return e.Code()
+	}
+	return 0
 }

@@ -6,9 +6,6 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
-	"modernc.org/sqlite"
-	lib "modernc.org/sqlite/lib"
-
 	"outgrow/pipeline"
 )
 
@@ -40,13 +37,6 @@ func Lock(path string) (*os.File, error) {
 func locked(op string) error {
 	return &pipeline.Error{Op: op, Err: pipeline.ErrLocked, Exit: pipeline.ExitEnvironment,
 		Hint: "wait for the other run to end or stop it, then run the same command"}
-}
-
-// busy reports whether SQLite gave up waiting for somebody else's transaction: only
-// another outgrow opens the state, and it was stopped within one.
-func busy(err error) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code()&0xff == lib.SQLITE_BUSY
 }
 
 // Unlock gives a lock back at once, even if a program that is just being started
