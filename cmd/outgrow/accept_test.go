@@ -129,6 +129,7 @@ func TestKillAccept(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 		r, err := readAccept(l.stateDir())
 		if err != nil {
@@ -137,7 +138,7 @@ func TestKillAccept(t *testing.T) {
 		if r.Phase == acceptRemoving {
 			break
 		}
-		if time.Since(began) > time.Minute {
+		if time.Since(began) > 5*time.Minute {
 			t.Fatal("the removal has not begun")
 		}
 	}

@@ -37,8 +37,7 @@ func TestTargetOutOfReach(t *testing.T) {
 	const nobody = "127.0.0.1:1"
 	// The test server trusts everybody; a role that may not log in and a server
 	// that is asked for TLS are refused all the same.
-	locked := "locked_" + filepath.Base(t.TempDir())
-	super := servers.SuperDSN(t, dsn)
+	super, locked := servers.SuperDSN(t, dsn), (&lab{tb: t, dsn: dsn}).role()+"_locked"
 	do(t, super, "CREATE ROLE "+locked+" NOLOGIN PASSWORD 'x'")
 	t.Cleanup(func() { do(t, super, "DROP ROLE "+locked) })
 	for _, c := range []struct {

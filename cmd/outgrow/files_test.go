@@ -137,7 +137,7 @@ func TestSwitchWaits(t *testing.T) {
 		t.Errorf("%d paths are switched", n)
 	}
 	l.migrate("--only", "files", "--stopped").exits(0, "paths   30 rows switched")
-	_ = app.Close(t.Context())
+	servers.Hangup(app)
 	l.equal("--only", "files")
 	l.revert().exits(0, "30 rows have their old file.path again")
 }

@@ -213,7 +213,8 @@ func conn(tb testing.TB, dsn string) *pgx.Conn {
 	return c
 }
 
-// ask gives the single value of a query to the target.
+// ask gives the single value of a query to the target. Its session is none that a
+// command after it could take for an application's.
 func ask[T any](l *lab, query string, args ...any) T {
 	l.tb.Helper()
 	var v T
@@ -221,7 +222,7 @@ func ask[T any](l *lab, query string, args ...any) T {
 	if err != nil {
 		l.tb.Fatalf("connecting to the target: %v", err)
 	}
-	defer func() { _ = c.Close(context.Background()) }()
+	defer servers.Hangup(c)
 	if err := c.QueryRow(context.Background(), query, args...).Scan(&v); err != nil {
 		l.tb.Fatalf("%s: %v", query, err)
 	}
@@ -237,7 +238,7 @@ func do(tb testing.TB, dsn string, statements ...string) {
 			tb.Fatalf("%.200s: %v", s, err)
 		}
 	}
-	_ = c.Close(context.Background())
+	servers.Hangup(c)
 }
 
 // schema is where the target's tables are.
@@ -329,7 +330,7 @@ func (l *lab) sourceCounts() map[string]int64 {
 func (l *lab) targetCounts() map[string]int64 {
 	l.tb.Helper()
 	c := conn(l.tb, l.dsn)
-	defer func() { _ = c.Close(context.Background()) }()
+	defer servers.Hangup(c)
 	rows, err := c.Query(context.Background(), "SELECT tablename::text FROM pg_tables WHERE schemaname = $1", l.schema())
 	if err != nil {
 		l.tb.Fatal(err)

@@ -167,7 +167,7 @@ func TestKillReplace(t *testing.T) {
 func TestLockedJournal(t *testing.T) {
 	l, vars := fromBigTable(t, 6000, true)()
 	only := []string{"--only", "vectors", "--dim", "16"}
-	first := l.start(l.pair("migrate", append(only, "--rate", "100")...)...).until("its first record", func() bool { return begunQdrant(t, vars) })
+	first := l.start(l.pair("migrate", append(only, "--rate", "20")...)...).until("its first record", func() bool { return begunQdrant(t, vars) })
 	l.migrate(only...).exits(3, "another outgrow").nextStep()
 	before := total(inQdrant(t, vars))
 	first.until("more records", func() bool { return total(inQdrant(t, vars)) > before }).signal(syscall.SIGINT)
@@ -184,19 +184,19 @@ func TestQdrantGoesAway(t *testing.T) {
 	dsn := bigTable(t, 6000)
 	vars := qdrantVars(t, server, true)
 	l := switched(t, map[string]string{"PGVECTOR_DB_URL": dsn, "VECTOR_DB": "pgvector", "PGVECTOR_INITIALIZE_MAX_VECTOR_LENGTH": "16"}, vars)
-	flags := []string{"--only", "vectors", "--rate", "1000"}
-	writing := func() *running {
+	// The first one is to be met in its middle, the second to come to its end.
+	writing := func(rate string) *running {
 		before := total(inQdrant(t, vars))
-		return l.start(l.pair("migrate", flags...)...).until("its first record", func() bool {
+		return l.start(l.pair("migrate", "--only", "vectors", "--rate", rate)...).until("its first record", func() bool {
 			n, err := countQdrant(t.Context(), t, vars)
 			return err == nil && total(n) > before
 		})
 	}
-	run := writing()
+	run := writing("200")
 	server.Kill()
 	run.end().exits(3, "the vector index of ").nextStep()
 	server.Restart(t)
-	run = writing()
+	run = writing("800")
 	server.Kill()
 	time.Sleep(300 * time.Millisecond) // some calls fail; how long a server needs to start is not what is tested
 	run.held(func() { server.Restart(t) }).end().exits(0, "resumed")

@@ -51,7 +51,7 @@ func TestRowsToAnotherSchema(t *testing.T) {
 	app := conn(t, old.dsn)
 	l.plan(onlyRows...).exits(0, "live", "1 session of other programs on the source database")
 	l.plan("--only", "rows", "--stopped").exits(0).lacks("other programs on the source")
-	_ = app.Close(t.Context())
+	servers.Hangup(app)
 	for _, command := range []string{"plan", "migrate", "verify"} {
 		same := switched(t, vars, vars)
 		same.in(same.pair(command, onlyRows...)...).exits(2, "same database and schema").nextStep()

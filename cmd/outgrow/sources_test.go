@@ -103,7 +103,7 @@ func TestLiveStore(t *testing.T) {
 		}
 	}()
 	r := plan()
-	for began := time.Now(); !strings.Contains(r.out, "is written to") && time.Since(began) < time.Minute; {
+	for began := time.Now(); !strings.Contains(r.out, "is written to") && time.Since(began) < 5*time.Minute; {
 		r = plan() // on a loaded machine none may fall between its looks
 	}
 	close(stop)

@@ -375,7 +375,7 @@ func TestVectorsWrittenMeanwhile(t *testing.T) {
 				putInQdrant(t, first, "user-memory-8c1d9a90-0000-4000-8000-000000000009", "8c1d9a90-0000-4000-8000-00000000000f")
 			}
 		}
-		run := l.start(l.pair("migrate", "--only", "vectors", "--rate", "1000")...).until("its first record", func() bool { return begunQdrant(t, vars) })
+		run := l.start(l.pair("migrate", "--only", "vectors", "--rate", "500")...).until("its first record", func() bool { return begunQdrant(t, vars) })
 		if r := run.held(write).end(); r.code != 4 || !strings.Contains(r.out, "written to since this migration began") {
 			t.Errorf("from %s: exit %d:\n%s", from, r.code, r.both())
 		}

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,30 +25,43 @@ func Kills(tb testing.TB) int {
 	return n
 }
 
+// dieAfter is the variable that tells a child when to end.
+const dieAfter = "OUTGROW_TEST_DIE_AFTER"
+
+// Doomed is what the child of [KillChild] calls first: it will be killed (-9) when
+// its time has come. It does so itself, as whoever watches it may come too late.
+func Doomed() {
+	after, err := time.ParseDuration(os.Getenv(dieAfter))
+	if err != nil {
+		return
+	}
+	time.AfterFunc(after, func() {
+		if me, err := os.FindProcess(os.Getpid()); err == nil {
+			_ = me.Kill()
+		}
+	})
+}
+
 // KillChild runs this test program again and again with those variables, whose
-// TestMain then copies, and kills it (-9) each time, between least and most
-// after its start, the earliest first, until it was killed as often as [Kills]
-// says or has come to its end. It gives how often it was killed; a child that
-// fails ends the test, and so does one that is never killed.
+// TestMain then calls [Doomed] and copies. It is killed (-9) each time, between
+// least and most after that, the earliest first, until it was killed as often as
+// [Kills] says or has come to its end. It gives how often it was killed; a child
+// that fails ends the test, and so does one that is never killed.
 func KillChild(t *testing.T, variables []string, least, most time.Duration) int {
 	t.Helper()
 	wanted, killed := Kills(t), 0
 	for killed < wanted {
 		c := exec.CommandContext(t.Context(), os.Args[0])
-		c.Env = append(os.Environ(), variables...)
+		share := (float64(killed) + rand.Float64()) / float64(wanted)
+		after := least + time.Duration(share*float64(most-least))
+		c.Env = append(os.Environ(), append(slices.Clone(variables), dieAfter+"="+after.String())...)
 		var said strings.Builder
 		c.Stdout, c.Stderr = &said, &said
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		share := (float64(killed) + rand.Float64()) / float64(wanted)
-		timer := time.AfterFunc(least+time.Duration(share*float64(most-least)), func() { _ = c.Process.Kill() })
-		err := c.Wait()
-		timer.Stop()
+		err := c.Run()
 		if err == nil {
 			break
 		}
-		if c.ProcessState.Exited() {
+		if c.ProcessState == nil || c.ProcessState.Exited() {
 			t.Fatalf("the writer failed: %v: %s", err, said.String())
 		}
 		killed++

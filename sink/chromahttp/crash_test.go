@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 	if state == "" {
 		os.Exit(m.Run())
 	}
+	pipetest.Doomed()
 	var cfg env.ChromaConfig
 	err := json.Unmarshal([]byte(os.Getenv("CRASH_TEST_STORE")), &cfg)
 	if err == nil {

@@ -29,7 +29,7 @@ import (
 )
 
 // patient retries for as long as a server takes to start.
-var patient = pipeline.Backoff{Attempts: 200, Base: 50 * time.Millisecond, Max: 500 * time.Millisecond}
+var patient = pipeline.Backoff{Attempts: 2000, Base: 50 * time.Millisecond, Max: 500 * time.Millisecond}
 
 // lane copies content into a target with the engine.
 func lane(ctx context.Context, s pipeline.Sink[*pipeline.Vector], state *pipetest.MemoryState, content []pipetest.Expected[*pipeline.Vector], b pipeline.Backoff) error {

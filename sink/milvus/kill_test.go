@@ -19,6 +19,7 @@ func TestMain(m *testing.M) {
 	if !ok {
 		os.Exit(m.Run())
 	}
+	pipetest.Doomed()
 	if err := victim(target); err != nil {
 		fmt.Println(err)
 		os.Exit(1)

@@ -128,7 +128,7 @@ func begun(tb testing.TB, j pipeline.Journal) pipeline.Journal {
 }
 
 func job(src pipeline.Source[*pipeline.Vector], s *Sink, j pipeline.Journal) pipeline.Job[*pipeline.Vector] {
-	return pipeline.Job[*pipeline.Vector]{Source: src, Sink: s, Journal: j, Backoff: pipeline.Backoff{Base: 20 * time.Millisecond, Attempts: 12},
+	return pipeline.Job[*pipeline.Vector]{Source: src, Sink: s, Journal: j, Backoff: pipeline.Backoff{Base: 20 * time.Millisecond, Attempts: 20},
 		Transforms: []pipeline.Transform[*pipeline.Vector]{layout.Transform(s.cfg.Store)}}
 }
 

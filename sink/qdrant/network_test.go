@@ -86,7 +86,8 @@ func TestServerGoesAway(t *testing.T) {
 				close(again)
 			}()
 		}
-		b := pipeline.Backoff{Attempts: 2000, Base: 50 * time.Millisecond, Max: 200 * time.Millisecond} // for as long as a server takes to start
+		patient := pipeline.Backoff{Attempts: 2000, Base: 50 * time.Millisecond, Max: 200 * time.Millisecond} // for as long as a server takes to start
+		b := patient
 		if !back {
 			b = pipeline.Backoff{Attempts: 3, Max: 50 * time.Millisecond}
 		}
@@ -103,7 +104,7 @@ func TestServerGoesAway(t *testing.T) {
 				t.Errorf("opening: %v", err)
 			}
 			server.Restart(t)
-			if err := copyTo(t, cfg, src, j, b); err != nil {
+			if err := copyTo(t, cfg, src, j, patient); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 	if from == "" {
 		os.Exit(m.Run())
 	}
+	pipetest.Doomed()
 	if err := child(from, place{os.Getenv("CRASH_TEST_DATA"), os.Getenv("CRASH_TEST_STATE")}, os.Getenv("CRASH_TEST_STEP")); err != nil {
 		fmt.Println(err)
 		os.Exit(1)

@@ -182,7 +182,7 @@ func TestSnapshotAndIdentity(t *testing.T) {
 	if len(states) != 5 {
 		t.Errorf("five contents have the states %v", states)
 	}
-	run(t, connectSuper(t, cfg), "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()")
+	run(t, connectSuper(t, cfg), "SELECT pg_terminate_backend(pid, 300000) FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() AND usename <> current_user AND datname = current_database()")
 	if _, err := s.Count(t.Context(), u); pipeline.ExitCode(err) != pipeline.ExitEnvironment {
 		t.Errorf("on a lost snapshot: %v", err)
 	}

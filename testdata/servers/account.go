@@ -53,6 +53,10 @@ func Unprivileged(t *testing.T) bool {
 }
 
 func copyProgram(to, from string) error {
+	// A program that another test starts meanwhile would hold the file open for a moment, and who writes to a program
+	// keeps it from being started.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	in, err := os.Open(from)
 	if err != nil {
 		return err

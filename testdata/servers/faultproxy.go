@@ -80,7 +80,9 @@ func NewFaultProxy(tb testing.TB, target string) *FaultProxy {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &FaultProxy{tb: tb, target: u, conns: map[string]bool{}, client: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}}
+	p := &FaultProxy{tb: tb, target: u, conns: map[string]bool{}, client: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64,
+		// Servers end connections that rest (Azurite's after 5 s): one that is just being ended must not be used.
+		IdleConnTimeout: time.Second}}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.ctx = func() context.Context { return ctx }
 	s := httptest.NewUnstartedServer(p)

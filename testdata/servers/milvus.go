@@ -109,7 +109,7 @@ func milvusDatabase(tb testing.TB, uri, name string) {
 		tb.Fatal(err)
 	}
 	service := milvuspb.NewMilvusServiceClient(conn)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	res, err := service.CreateDatabase(ctx, &milvuspb.CreateDatabaseRequest{DbName: name})
 	if err != nil || res.GetCode() != 0 {
@@ -117,7 +117,7 @@ func milvusDatabase(tb testing.TB, uri, name string) {
 	}
 	tb.Cleanup(func() {
 		defer conn.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
 		inside := metadata.AppendToOutgoingContext(ctx, "dbname", name)
 		list, err := service.ShowCollections(inside, &milvuspb.ShowCollectionsRequest{})

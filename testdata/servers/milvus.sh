@@ -76,18 +76,6 @@ start() {
 	echo "http://127.0.0.1:$port"
 }
 
-stop() {
-	local pid
-	pid=$(cat "$1/pid" 2>/dev/null) || return 0
-	rm -f "$1/pid"
-	kill "$pid" 2>/dev/null || return 0
-	for _ in $(seq 50); do
-		kill -0 "$pid" 2>/dev/null || return 0
-		sleep 0.1
-	done
-	kill -9 "$pid" 2>/dev/null || true
-}
-
 case ${1:-} in
 install) OUTGROW_INSTALL=1 venv "${2:-real}" ;;
 start) start "${2:?a folder is needed}" "${3:-}" ;;

@@ -6,12 +6,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // Option says what a test wants of its database.
@@ -91,11 +94,6 @@ func Database(tb testing.TB, super string, options ...Option) string {
 	mine.Path = "/" + name
 	if !has(options, NoExtension) && !has(options, Plain) {
 		execute(tb, mine.String(), "CREATE EXTENSION vector")
-		// A session ends some time after its client has gone: whoever counts those of others would count it.
-		execute(tb, base.String(), fmt.Sprintf(`DO $$ BEGIN FOR i IN 1..3000 LOOP
-			EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = '%s');
-			PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
-		END LOOP; END $$`, name))
 	}
 	mine.User = url.UserPassword(name, password)
 	return mine.String()
@@ -156,14 +154,36 @@ func execute(tb testing.TB, dsn string, statements ...string) {
 	if err != nil {
 		tb.Fatalf("connecting to the test server: %v", err)
 	}
-	defer func() {
-		if err := conn.Close(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			tb.Logf("closing the test server's connection: %v", err)
-		}
-	}()
+	defer Hangup(conn)
 	for _, s := range statements {
-		if _, err := conn.Exec(ctx, s); err != nil {
+		_, err := conn.Exec(ctx, s)
+		for tries := 0; inUse(err) && tries < 60; tries++ { // the server waits five seconds each time
+			_, err = conn.Exec(ctx, s)
+		}
+		if err != nil {
 			tb.Fatalf("preparing a test database: %v", err)
 		}
 	}
+}
+
+// inUse reports whether a database cannot be dropped or copied yet, as a session on it takes its time to end.
+func inUse(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == "55006"
+}
+
+// Hangup ends a session and waits until the server's process of it has gone. Close does not wait: whoever counts the
+// sessions on a database soon afterwards may count it. A second call is harmless. Source: PostgreSQL leaves the socket
+// open up to the end of the process, so that who reads to the end knows it (pqcomm.c, socket_close).
+func Hangup(conn *pgx.Conn) {
+	h, err := conn.PgConn().Hijack()
+	if err != nil { // closed, or in the middle of something
+		_ = conn.Close(context.Background())
+		return
+	}
+	h.Frontend.Send(&pgproto3.Terminate{})
+	if h.Frontend.Flush() == nil {
+		_, _ = io.Copy(io.Discard, h.Conn)
+	}
+	_ = h.Conn.Close()
 }
