@@ -43,7 +43,7 @@ lint: $(LINTER) ## formatting, go vet, golangci-lint, file length, skips
 	@! git grep -nE '\b(t|tb|b|f)\.Skip' -- '*.go' ':!testdata/servers/skip.go' ':!pipeline/pipetest' ':!testdata/servers/servers_test.go' || { echo 'skip through servers.Skip, with a reason'; exit 1; }
 
 $(LINTER):
-	GOBIN='$(dir $(LINTER))' GOFLAGS= go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)
+	. testdata/servers/lib.sh; GOBIN='$(dir $(LINTER))' GOFLAGS= persist go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)
 
 e2e: build ## Open WebUI itself on the source and on the migrated target, answers compared (7 GB once)
 	testdata/e2e/run.sh

@@ -47,7 +47,7 @@ func qdrantVars(tb testing.TB, server *servers.QdrantServer, multitenancy bool) 
 	tb.Helper()
 	var b [6]byte
 	_, _ = rand.Read(b[:])
-	return map[string]string{"VECTOR_DB": "qdrant", "QDRANT_URI": server.URI, "QDRANT_GRPC_PORT": fmt.Sprint(server.GRPCPort),
+	return map[string]string{"VECTOR_DB": "qdrant", "QDRANT_URI": server.URI, "QDRANT_GRPC_PORT": fmt.Sprint(server.GRPCPort), "QDRANT_TIMEOUT": "60",
 		"QDRANT_COLLECTION_PREFIX": "t" + hex.EncodeToString(b[:]), "ENABLE_QDRANT_MULTITENANCY_MODE": fmt.Sprint(multitenancy)}
 }
 

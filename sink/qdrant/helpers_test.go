@@ -36,7 +36,7 @@ func on(tb testing.TB, server *servers.QdrantServer, multitenancy bool) env.Qdra
 	}
 	var b [6]byte
 	rand.Read(b[:])
-	cfg := env.QdrantConfig{URI: server.URI, Host: u.Hostname(), GRPCPort: server.GRPCPort, Timeout: 5, HNSWM: 16, Prefix: "t" + hex.EncodeToString(b[:]), Multitenancy: multitenancy}
+	cfg := env.QdrantConfig{URI: server.URI, Host: u.Hostname(), GRPCPort: server.GRPCPort, Timeout: 60, HNSWM: 16, Prefix: "t" + hex.EncodeToString(b[:]), Multitenancy: multitenancy}
 	tb.Cleanup(func() { drop(tb, cfg) })
 	return cfg
 }

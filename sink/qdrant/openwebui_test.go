@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	pb "github.com/qdrant/go-client/qdrant"
 
@@ -58,18 +59,20 @@ func byCollection(in []servers.OpenWebUILine) (out []pipetest.Expected[*pipeline
 // itself.
 func description(t *testing.T, cfg env.QdrantConfig, name string) map[string]any {
 	t.Helper()
-	reply, err := http.Get(cfg.URI + "/collections/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reply.Body.Close()
-	body, err := io.ReadAll(reply.Body)
 	var d struct{ Result map[string]any }
-	if err != nil || json.Unmarshal(body, &d) != nil || d.Result == nil {
-		t.Fatalf("%v: %s", err, body)
-	}
-	if d.Result["status"] != "green" {
-		t.Errorf("%s is %v", name, d.Result["status"])
+	for deadline := time.Now().Add(5 * time.Minute); d.Result["status"] != "green"; time.Sleep(20 * time.Millisecond) { // its client waits for nothing
+		reply, err := http.Get(cfg.URI + "/collections/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(reply.Body)
+		_ = reply.Body.Close()
+		if err != nil || json.Unmarshal(body, &d) != nil || d.Result == nil {
+			t.Fatalf("%v: %s", err, body)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is %v", name, d.Result["status"])
+		}
 	}
 	delete(d.Result, "segments_count")
 	delete(d.Result, "indexed_vectors_count")

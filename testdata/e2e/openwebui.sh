@@ -7,6 +7,7 @@
 # processes at once: one installs, the others wait. The last step of an installation is the file "installed";
 # an environment without it is thrown away and made again.
 set -euo pipefail
+. "$(dirname "$0")/../servers/lib.sh"
 
 version=${1:-0.12.4}
 cache=${OUTGROW_CACHE:-$HOME/.cache/outgrow}
@@ -27,7 +28,7 @@ if [ ! -f "$venv/installed" ]; then
 	if ! "$tools/bin/uv" --version >/dev/null 2>&1; then
 		rm -rf "$tools"
 		python3 -m venv "$tools" >&2
-		"$tools/bin/pip" install --quiet --disable-pip-version-check uv >&2
+		persist "$tools/bin/pip" install --quiet --disable-pip-version-check uv >&2
 	fi
 	echo "installing Open WebUI $version into $venv (about 7 GB)" >&2
 	started=$SECONDS
@@ -36,7 +37,7 @@ if [ ! -f "$venv/installed" ]; then
 		command -v "$python" >/dev/null && "$python" -c '' 2>/dev/null && break
 	done
 	"$tools/bin/uv" venv --quiet --no-python-downloads --python "$(command -v "$python")" "$venv" >&2
-	"$tools/bin/uv" pip install --quiet --python "$venv/bin/python" "open-webui[postgres]==$version" >&2
+	persist "$tools/bin/uv" pip install --quiet --python "$venv/bin/python" "open-webui[postgres]==$version" >&2
 	"$venv/bin/python" -c 'import importlib.metadata as m; m.version("open-webui")'
 	touch "$venv/installed"
 	echo "installed Open WebUI $version in $((SECONDS - started)) s" >&2

@@ -27,7 +27,7 @@ install() {
 			[ ! -f "$cache/installed" ] || exit 0
 			rm -rf "$cache"
 			mkdir -p "$cache"
-			npm install --prefix "$cache" --no-audit --no-fund --no-update-notifier --loglevel error "azurite@$version" >&2
+			persist npm install --prefix "$cache" --no-audit --no-fund --no-update-notifier --loglevel error "azurite@$version" >&2
 			touch "$cache/installed"
 		) 9>"$cache.lock"
 	fi

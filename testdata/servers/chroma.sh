@@ -29,11 +29,27 @@ install() {
 		if [ ! -f "$venv/installed" ]; then
 			rm -rf "$venv"
 			python3 -m venv "$venv"
-			"$venv/bin/pip" install --quiet --disable-pip-version-check "chromadb==$version"
+			persist "$venv/bin/pip" install --quiet --disable-pip-version-check "chromadb==$version"
 			touch "$venv/installed"
 		fi
 	) 9>"$cache/chroma.lock" >&2
 	echo "$venv/bin/chroma"
+}
+
+# answers URL PID: until the server there answers, as long as it lives.
+answers() {
+	python3 -c '
+import os, sys, time, urllib.request
+end = time.monotonic() + 300
+while time.monotonic() < end:
+    try: os.kill(int(sys.argv[2]), 0)
+    except OSError: break
+    try:
+        urllib.request.urlopen(sys.argv[1], timeout=5).close()
+        sys.exit(0)
+    except OSError:
+        time.sleep(0.1)
+sys.exit(1)' "$1" "$2"
 }
 
 # launch sets pid and address.
@@ -45,14 +61,10 @@ launch() {
 		port=${2:-$(free_ports 1)}
 		"$bin" run --host 127.0.0.1 --port "$port" --path "$dir/data" >>"$dir/log" 2>&1 </dev/null &
 		pid=$!
-		for _ in $(seq 300); do
-			kill -0 "$pid" 2>/dev/null || break
-			if python3 -c "import urllib.request as u; u.urlopen('http://127.0.0.1:$port/api/v2/heartbeat', timeout=5)" 2>/dev/null; then
-				address=127.0.0.1:$port
-				return
-			fi
-			sleep 0.1
-		done
+		if answers "http://127.0.0.1:$port/api/v2/heartbeat" "$pid"; then
+			address=127.0.0.1:$port
+			return
+		fi
 		kill "$pid" 2>/dev/null || true
 		wait "$pid" 2>/dev/null || true
 	done

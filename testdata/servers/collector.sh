@@ -33,7 +33,7 @@ install() {
 			mkdir -p "$cache.new"
 			cd "$cache.new"
 			export GOFLAGS='' GOWORK=off
-			GOBIN=$cache.new go install "go.opentelemetry.io/collector/cmd/builder@$builder" >&2
+			GOBIN=$cache.new persist go install "go.opentelemetry.io/collector/cmd/builder@$builder" >&2
 			cat >build.yaml <<-YAML
 				dist: {name: otelcol, output_path: $cache.new/source}
 				receivers:
@@ -45,7 +45,7 @@ install() {
 				  - gomod: go.opentelemetry.io/collector/confmap/provider/yamlprovider $providers
 				  - gomod: go.opentelemetry.io/collector/confmap/provider/envprovider $providers
 			YAML
-			./builder --skip-strict-versioning --config build.yaml >&2
+			persist ./builder --skip-strict-versioning --config build.yaml >&2
 			mv source/otelcol otelcol
 			rm -rf source builder
 			rm -rf "$cache"

@@ -27,7 +27,7 @@ install() {
 			[ ! -x "$cache/fake-gcs-server" ] || exit 0
 			cd / # not in a module: its pins are not those of the emulator
 			rm -rf "$cache/new"
-			GOBIN=$cache/new GOWORK=off go install "github.com/fsouza/fake-gcs-server@v$version" >&2
+			GOBIN=$cache/new GOWORK=off persist go install "github.com/fsouza/fake-gcs-server@v$version" >&2
 			mv "$cache/new/fake-gcs-server" "$cache/fake-gcs-server"
 			rmdir "$cache/new"
 		) 9>"$cache.lock"

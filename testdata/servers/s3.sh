@@ -33,7 +33,7 @@ install() {
 			rm -rf "$cache.new"
 			mkdir -p "$cache.new"
 			cd "$cache.new"
-			GOFLAGS='' GOWORK=off GOBIN=$cache.new go install "github.com/versity/versitygw/cmd/versitygw@$version" >&2
+			GOFLAGS='' GOWORK=off GOBIN=$cache.new persist go install "github.com/versity/versitygw/cmd/versitygw@$version" >&2
 			rm -rf "$cache"
 			mv "$cache.new" "$cache"
 		) 9>"$cache.lock"

@@ -22,7 +22,7 @@ func TestQdrant(t *testing.T) {
 	s := servers.StartQdrant(t)
 	look := func(what, prefix, multitenancy string, want ...string) {
 		t.Helper()
-		f := asked(t, set{"VECTOR_DB": "qdrant", "QDRANT_URI": s.URI, "QDRANT_GRPC_PORT": fmt.Sprint(s.GRPCPort), "QDRANT_COLLECTION_PREFIX": prefix, "ENABLE_QDRANT_MULTITENANCY_MODE": multitenancy})
+		f := asked(t, set{"VECTOR_DB": "qdrant", "QDRANT_URI": s.URI, "QDRANT_GRPC_PORT": fmt.Sprint(s.GRPCPort), "QDRANT_TIMEOUT": "60", "QDRANT_COLLECTION_PREFIX": prefix, "ENABLE_QDRANT_MULTITENANCY_MODE": multitenancy})
 		expect(t, what, found(f, "D59", "D26", "D27", "D30"), want...)
 		if kind := f.Answers.Store.Kind; !strings.HasPrefix(kind, "Qdrant 1.") {
 			t.Errorf("it is %q", kind)
