@@ -197,7 +197,11 @@ type Object struct {
 	SHA256 string
 	MD5    string
 	CRC32C string
-	Open   func(context.Context) (io.ReadCloser, error)
+	// Version names this very content in the store that it is read from (ETag,
+	// generation): another content of the same name has another one, also where
+	// size and time are the same. "" where there is none.
+	Version string
+	Open    func(context.Context) (io.ReadCloser, error)
 }
 
 // Key is the object's name.

@@ -20,7 +20,7 @@ type Sum [16]byte
 // when a target cannot tell them apart: for rows all values that are not NULL,
 // with their kinds and the names of their columns in whatever order, for vectors
 // id, text, metadata and every dimension's bits, for objects name, size,
-// modification time and the digests that are known without reading them.
+// modification time, the digests that are known without reading them, and version.
 func SumOf(r Record) (Sum, error) { return new(Summer).Of(r) }
 
 // Summer gives the digests of many records, of one goroutine. The zero value is
@@ -47,6 +47,9 @@ func (s *Summer) Of(r Record) (Sum, error) {
 		s.text(r.SHA256)
 		s.text(r.MD5)
 		s.text(r.CRC32C)
+		if r.Version != "" {
+			s.text(r.Version)
+		}
 	default:
 		body, err := json.Marshal(r)
 		if err != nil {

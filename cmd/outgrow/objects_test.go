@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -271,6 +272,34 @@ func TestSyncToObjects(t *testing.T) {
 	}
 	l.sync("--only", "files", "--accept", "drift", "--allow-deletes").exits(0, "0 new, 0 changed, 1 removed, 0 refused")
 	l.verify("--only", "files").exits(0)
+}
+
+// An object of a bucket that was replaced by one of its size within the second in which
+// it was written is another one all the same: S3 tells no finer time.
+func TestSyncFromObjectsOfOneSecond(t *testing.T) {
+	t.Parallel()
+	old := onPostgres(t, s3Vars(t))
+	put := func(body string) {
+		t.Helper()
+		old.put(map[string]string{"quick.txt": body})
+		file := filepath.Join(servers.S3(t).Folder(old.vars["S3_BUCKET_NAME"]), "pre", "quick.txt")
+		when := time.Unix(1_800_000_000, 0)
+		if err := os.Chtimes(file, when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("one")
+	l := old.other(s3Vars(t))
+	files := []string{"--only", "files"}
+	l.migrate(files...).exits(0)
+	l.sync(files...).exits(0, "0 new, 0 changed")
+	put("two")
+	l.sync(files...).exits(0, "1 changed")
+	if got := l.objects()["quick.txt"]; got != "two" {
+		t.Errorf("the target has %q", got)
+	}
+	l.sync(files...).exits(0, "0 new, 0 changed")
+	l.verify(files...).exits(0)
 }
 
 // Files that Open WebUI serves from the disk are never dropped in silence.

@@ -17,7 +17,8 @@ import (
 
 // object makes a record of what was listed, or refuses it.
 func (s *Source) object(u pipeline.Unit, info objects.Info) (*pipeline.Object, *pipeline.Refusal) {
-	o := &pipeline.Object{Name: name(info.Key), Bytes: info.Bytes, ModTime: info.ModTime, SHA256: info.Sums.SHA256, MD5: info.Sums.MD5, CRC32C: info.Sums.CRC32C}
+	o := &pipeline.Object{Name: name(info.Key), Bytes: info.Bytes, ModTime: info.ModTime, SHA256: info.Sums.SHA256, MD5: info.Sums.MD5, CRC32C: info.Sums.CRC32C,
+		Version: info.Version}
 	if reason, detail := layout.Unfit(info.Key); reason != "" {
 		r := pipeline.NewRefusal(u, o, "", reason, detail)
 		return nil, &r
