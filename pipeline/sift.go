@@ -14,7 +14,8 @@ type Same func(key string, origin Sum) (bool, error)
 type Sifter[T Record] interface {
 	// Sift is Read without the records that are the same: Batch.Same counts them,
 	// and Batch.Origins are those of the others, under this seed. same is called
-	// for every record in turn and must not use the source.
+	// for every record in turn, for one that is not the same perhaps twice, and must
+	// not use the source.
 	Sift(ctx context.Context, part Part, after Cursor, seed uint64, same Same) iter.Seq2[Batch[T], error]
 }
 

@@ -30,6 +30,7 @@ type Config struct {
 	FileSystem fstype.Detect
 
 	usage func(string) usage // for tests; nil means inUse
+	plain bool               // for tests: SQLite reads every row
 }
 
 // Source reads the tables of one webui.db. Its methods may be called from

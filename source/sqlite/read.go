@@ -47,7 +47,11 @@ func (s *Source) read(ctx context.Context, part pipeline.Part, after pipeline.Cu
 			fail(err)
 			return
 		}
-		rd.sift = sift
+		if rd.sift = sift; sift != nil {
+			g := s.glance(ctx, rd.table)
+			defer g.close()
+			rd.glance = g
+		}
 		prev := after
 		for {
 			if err := ctx.Err(); err != nil {
@@ -89,6 +93,8 @@ type reader struct {
 	table *pipeline.Table
 	sql   string
 	sift  *sifter // nil: every row is handed over
+	// glance, where it is not nil, finds rows that are the same without SQLite.
+	glance *glance
 }
 
 func (s *Source) reader(name string) (*reader, error) {
@@ -143,57 +149,6 @@ func (s *Source) header(t *TableInfo) (*pipeline.Table, error) {
 		return nil, fmt.Errorf("reading table %s: it has no primary key", t.Name)
 	}
 	return h, nil
-}
-
-// batch reads rows with at < rowid <= to up to the limits.
-func (rd *reader) batch(at, to int64) (b pipeline.Batch[*pipeline.Row], last int64, more bool, err error) {
-	s := rd.s
-	st, free, err := s.borrow(rd.sql)
-	if err != nil {
-		return b, 0, false, err
-	}
-	defer free()
-	if err := st.bind([]any{at, to}); err != nil {
-		return b, 0, false, err
-	}
-	defer st.reset()
-	limits := s.cfg.Limits
-	width := len(rd.table.Columns)
-	var values []any // slabs, so that a row costs no allocation of its own
-	var heads []pipeline.Row
-	var texts arena
-	for b.Read < limits.Records && b.Bytes < limits.Bytes {
-		if more, err := st.step(); err != nil {
-			return b, 0, false, err
-		} else if !more {
-			return b, last, false, s.quiet()
-		}
-		last = st.integer(0)
-		b.Read++
-		if rd.sift != nil {
-			origin, size, same, err := rd.sift.look(st, rd.table)
-			if err != nil {
-				return b, 0, false, err
-			}
-			if same {
-				b.Same, b.Bytes = b.Same+1, b.Bytes+int64(size)
-				continue
-			}
-			b.Origins = append(b.Origins, origin)
-		}
-		if len(values) < width {
-			values, heads = make([]any, 32*width), make([]pipeline.Row, 32)
-		}
-		row := &heads[0]
-		row.Table, row.Values = rd.table, values[:width:width]
-		values, heads = values[width:], heads[1:]
-		for i := range row.Values {
-			row.Values[i] = st.column(i+1, &texts)
-		}
-		b.Records = append(b.Records, row)
-		b.Bytes += int64(row.Size())
-	}
-	return b, last, true, s.quiet()
 }
 
 // Get fetches rows by key. A key column that holds a blob is not found.

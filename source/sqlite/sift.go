@@ -13,7 +13,8 @@ import (
 
 var _ pipeline.Sifter[*pipeline.Row] = (*Source)(nil)
 
-// Sift is Read without the rows that are the same, of which nothing is copied.
+// Sift is Read without the rows that are the same, of which nothing is copied. Of a
+// database in no use most of them are not even read by SQLite.
 func (s *Source) Sift(ctx context.Context, part pipeline.Part, after pipeline.Cursor, seed uint64, same pipeline.Same) iter.Seq2[pipeline.Batch[*pipeline.Row], error] {
 	return s.read(ctx, part, after, &sifter{origins: pipeline.NewOrigins(seed), same: same})
 }
