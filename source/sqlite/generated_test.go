@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -57,16 +58,36 @@ func (d *database) must(tb testing.TB, statements ...string) {
 type layoutOf struct {
 	page, reserved, autoVacuum int
 	vacuumed, longest          bool
+	wal                        string // how what was written last lies in a -wal, "" for none
 }
 
+// What a -wal holds.
+const (
+	committed   = "committed"
+	uncommitted = "committed, then an open transaction"
+	restarted   = "committed, then what is left of an earlier round"
+)
+
 func (l layoutOf) String() string {
-	return fmt.Sprintf("page %d, reserved %d, auto_vacuum %d, vacuumed %v", l.page, l.reserved, l.autoVacuum, l.vacuumed)
+	return fmt.Sprintf("page %d, reserved %d, auto_vacuum %d, vacuumed %v, -wal %s", l.page, l.reserved, l.autoVacuum, l.vacuumed, l.wal)
 }
 
 func layouts() []layoutOf {
 	return []layoutOf{
-		{512, 0, 0, false, false}, {512, 32, 1, true, false}, {1024, 0, 2, false, false}, {1024, 7, 0, true, false}, {2048, 0, 1, false, false},
-		{4096, 0, 0, false, true}, {4096, 0, 1, true, false}, {4096, 64, 2, false, false}, {16384, 0, 1, true, false}, {65536, 0, 0, false, false}, {65536, 255, 1, true, false},
+		{page: 512},
+		{page: 512, reserved: 32, autoVacuum: 1, vacuumed: true},
+		{page: 512, wal: restarted},
+		{page: 1024, reserved: 7, vacuumed: true},
+		{page: 1024, autoVacuum: 2},
+		{page: 2048, autoVacuum: 1, wal: committed},
+		{page: 4096, longest: true},
+		{page: 4096, autoVacuum: 1, vacuumed: true},
+		{page: 4096, vacuumed: true, longest: true, wal: uncommitted},
+		{page: 4096, reserved: 64, autoVacuum: 2},
+		{page: 16384, autoVacuum: 1, vacuumed: true},
+		{page: 16384, wal: restarted},
+		{page: 65536, wal: uncommitted},
+		{page: 65536, reserved: 255, autoVacuum: 1, vacuumed: true},
 	}
 }
 
@@ -151,7 +172,15 @@ func generated(tb testing.TB, seed uint64, l layoutOf) string {
 		}
 	}
 	fill(60)
-	d.must(tb, "COMMIT", "BEGIN")
+	d.must(tb, "COMMIT")
+	switch l.wal {
+	case restarted:
+		d.must(tb, "PRAGMA wal_autocheckpoint = 0", "UPDATE big SET b = 7", "PRAGMA wal_checkpoint(RESTART)")
+	case "":
+	default:
+		d.must(tb, "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA wal_autocheckpoint = 0")
+	}
+	d.must(tb, "BEGIN")
 	for _, name := range names {
 		d.must(tb, fmt.Sprintf("DELETE FROM %s WHERE rowid %% 4 = %d", name, rng.IntN(4)))
 	}
@@ -168,7 +197,27 @@ func generated(tb testing.TB, seed uint64, l layoutOf) string {
 	if l.vacuumed {
 		d.must(tb, "VACUUM")
 	}
-	d.must(tb, "PRAGMA wal_checkpoint(TRUNCATE)")
+	if l.wal != "" { // commits that leave the size of the database as it is
+		for i := range 12 {
+			d.must(tb, fmt.Sprintf("UPDATE OR IGNORE big SET b = %d WHERE typeof(b) = 'integer'", i%2), fmt.Sprintf("UPDATE late SET b = %d WHERE b IS NOT NULL", i%3))
+		}
+	}
+	if l.wal == uncommitted {
+		d.must(tb, "PRAGMA cache_size = 2", "PRAGMA cache_spill = 1", "BEGIN", "UPDATE texts SET b = 99, a = 'never'", "DELETE FROM late", "UPDATE big SET b = 'never'", "UPDATE numbers SET a = 99")
+	}
+	if l.wal != "" { // as a crash leaves it
+		crashed := filepath.Join(tb.TempDir(), "webui.db")
+		for _, suffix := range []string{"", "-wal"} {
+			b, err := os.ReadFile(path + suffix)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			if err := os.WriteFile(crashed+suffix, b, 0o600); err != nil {
+				tb.Fatal(err)
+			}
+		}
+		path = crashed
+	}
 	if err := d.close(); err != nil {
 		tb.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 // known: what it makes out of one that it misunderstands has another origin than the
 // row had when SQLite read it, and then SQLite reads the row.
 type glance struct {
-	file    *os.File
+	files   []*os.File
 	tree    tree
 	table   *pipeline.Table
 	columns []place // of the table, as asked for
@@ -47,20 +47,12 @@ const (
 // glance is nil where the table, or the database, is not of the plainest kind, or is
 // not understood.
 func (s *Source) glance(ctx context.Context, h *pipeline.Table) *glance {
-	if s.mode != Stopped || s.first.frames > 0 || s.cfg.plain {
+	if s.mode != Stopped || s.cfg.plain {
 		return nil
 	}
 	g := &glance{table: h, enough: enoughFirst, row: pipeline.Row{Table: h, Values: make([]any, len(h.Columns))}}
-	if !s.layout(ctx, g) {
-		return nil
-	}
-	file, err := os.Open(s.path) // closing it drops no lock: there is none
-	if err != nil {
-		return nil
-	}
-	info, err := file.Stat()
-	if err != nil || info.Size() != s.first.size || info.ModTime().UnixNano() != s.first.mtime || !g.open(file, info.Size()) {
-		_ = file.Close()
+	if !s.layout(ctx, g) || !s.openPages(ctx, g) {
+		g.close()
 		return nil
 	}
 	return g
@@ -113,27 +105,62 @@ func realAffinity(declared string) bool {
 	return (has("REAL") || has("FLOAT") || has("DOUBLE")) && !slices.ContainsFunc([]string{"INT", "CHAR", "CLOB", "TEXT", "BLOB"}, has)
 }
 
-// open reads the database's header, https://www.sqlite.org/fileformat2.html section 1.3.
-func (g *glance) open(file *os.File, size int64) bool {
-	var h [100]byte
-	if _, err := file.ReadAt(h[:], 0); err != nil {
+// openPages opens the database, and its -wal where SQLite reads that too.
+func (s *Source) openPages(ctx context.Context, g *glance) bool {
+	p := &pages{}
+	open := func(path string, w *window, size, mtime int64) bool {
+		f, err := os.Open(path) // closing it drops no lock: there is none
+		if err != nil {
+			return false
+		}
+		g.files = append(g.files, f)
+		info, err := f.Stat()
+		w.file, w.bytes = f, size
+		return err == nil && info.Size() == size && info.ModTime().UnixNano() == mtime
+	}
+	count, err := s.number(ctx, "PRAGMA page_count")
+	if err != nil || count > math.MaxUint32 || !open(s.path, &p.file, s.first.size, s.first.mtime) {
 		return false
 	}
-	page := int64(binary.BigEndian.Uint16(h[16:]))
-	if page == 1 {
-		page = 65536
+	p.count = uint32(count)
+	if s.first.frames > 0 {
+		x, err := s.wal()
+		if err != nil || x.count > 0 && x.count != p.count || !open(s.path+"-wal", &p.wal, s.first.walSize, s.first.walMtime) {
+			return false
+		}
+		p.size, p.frames = x.size, x.frames
 	}
-	g.tree.usable = int(page) - int(h[20])
-	const utf8 = 1
-	if page < 512 || page&(page-1) != 0 || g.tree.usable < 480 || binary.BigEndian.Uint32(h[56:]) != utf8 {
+	return g.header(p)
+}
+
+// header reads the database's header, https://www.sqlite.org/fileformat2.html section 1.3.
+func (g *glance) header(p *pages) bool {
+	const bytes, utf8 = 100, 1
+	h, err := p.file.at(0, bytes, 0)
+	if err != nil {
 		return false
 	}
-	g.file, g.tree.pages = file, &pages{file: file, size: page, bytes: size - size%page}
-	return true
+	size := int64(binary.BigEndian.Uint16(h[16:]))
+	if size == 1 {
+		size = 65536
+	}
+	if size < 512 || size&(size-1) != 0 || p.frames != nil && p.size != size {
+		return false
+	}
+	p.size = size
+	if h, err = p.page(1, 0); err != nil { // it may be newer in the -wal
+		return false
+	}
+	g.tree.pages, g.tree.usable = p, int(size)-int(h[20])
+	return g.tree.usable >= 480 && binary.BigEndian.Uint32(h[56:]) == utf8
 }
 
 func (g *glance) close() {
-	if g != nil {
-		_ = g.file.Close() // it was only read
+	if g == nil {
+		return
 	}
+	for _, f := range g.files {
+		_ = f.Close() // it was only read
+	}
+	g.files = nil
 }

@@ -182,34 +182,44 @@ func lookAll(t *testing.T, s, plain *Source, name string) (n int) {
 }
 
 // A real data folder is told as SQLite tells it, and is nearly all looked at in the
-// file.
+// file: as Open WebUI leaves it, with a -wal, and without.
 func TestGlanceAtDataFolder(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(servers.DataDir(t), "webui.db")
-	d := writable(t, path)
-	d.must(t, "PRAGMA wal_checkpoint(TRUNCATE)")
-	if err := d.close(); err != nil {
-		t.Fatal(err)
-	}
-	s, plain := both(t, path, pipeline.Limits{Records: 100})
-	units, err := s.Units(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	looked, rows := 0, int64(0)
-	for i, u := range units {
-		looked, rows = looked+lookAll(t, s, plain, u.Name), rows+u.Records
-		same := sameness(uint64(i), 97)
-		want, _, err := told(plain, pipeline.Part{Unit: u}, "", same)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, _, err := told(s, pipeline.Part{Unit: u}, "", same); err != nil || !slices.Equal(got, want) {
-			t.Errorf("%s: %v %.300q, want %.300q", u.Name, err, got, want)
-		}
-	}
-	if looked < int(rows)*9/10 {
-		t.Errorf("%d of %d rows are looked at in the file", looked, rows)
+	for _, wal := range []bool{false, true} {
+		t.Run(fmt.Sprintf("-wal %v", wal), func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(servers.DataDir(t), "webui.db")
+			if !wal {
+				d := writable(t, path)
+				d.must(t, "PRAGMA wal_checkpoint(TRUNCATE)")
+				if err := d.close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, plain := both(t, path, pipeline.Limits{Records: 100})
+			if frames := s.first.frames; (frames > 0) != wal {
+				t.Fatalf("there are %d frames in the -wal", frames)
+			}
+			units, err := s.Units(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			looked, rows := 0, int64(0)
+			for i, u := range units {
+				looked, rows = looked+lookAll(t, s, plain, u.Name), rows+u.Records
+				same := sameness(uint64(i), 97)
+				want, _, err := told(plain, pipeline.Part{Unit: u}, "", same)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, _, err := told(s, pipeline.Part{Unit: u}, "", same); err != nil || !slices.Equal(got, want) {
+					t.Errorf("%s: %v %.300q, want %.300q", u.Name, err, got, want)
+				}
+			}
+			if looked < int(rows)*9/10 {
+				t.Errorf("%d of %d rows are looked at in the file", looked, rows)
+			}
+		})
 	}
 }
 
@@ -218,7 +228,7 @@ func TestGlanceAtDataFolder(t *testing.T) {
 func TestGlanceAtDamage(t *testing.T) {
 	t.Parallel()
 	for i, l := range layouts() {
-		if l.page > 4096 || i%2 == 1 {
+		if l.page > 4096 || i%2 == 1 || l.wal != "" {
 			continue
 		}
 		t.Run(l.String(), func(t *testing.T) {
@@ -285,6 +295,82 @@ func TestGlanceAtDamage(t *testing.T) {
 			}
 			if same == 0 || ended == 0 || failed == 0 {
 				t.Errorf("%d rows were the same, %d tables came to their end and %d did not: the test shows too little", same, ended, failed)
+			}
+		})
+	}
+}
+
+// Of a -wal exactly that is taken which SQLite takes, whatever its bytes are: an
+// older page would hold rows that are the same and were changed since.
+func TestGlanceAtTornWAL(t *testing.T) {
+	t.Parallel()
+	for i, l := range layouts() {
+		if l.wal == "" {
+			continue
+		}
+		t.Run(l.String(), func(t *testing.T) {
+			t.Parallel()
+			rng := rand.New(rand.NewPCG(uint64(i), 5))
+			from := generated(t, 200+uint64(i), l)
+			db, err := os.ReadFile(from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sound, err := os.ReadFile(from + "-wal")
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(t.TempDir(), "webui.db")
+			if err := os.WriteFile(path, db, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			counts := map[uint32]bool{}
+			for round := range 8 {
+				torn := bytes.Clone(sound)
+				frames := (len(torn) - walHeader) / (frameHeader + l.page)
+				frame := rng.IntN(frames)
+				if round%2 == 0 {
+					frame = frames - 1 - rng.IntN(min(frames, 40))
+				}
+				at := walHeader + frame*(frameHeader+l.page)
+				switch round {
+				case 0:
+				case 1:
+					torn = torn[:at+rng.IntN(l.page)]
+				case 2:
+					torn[rng.IntN(walHeader)] ^= 1
+				case 3:
+					torn[at+rng.IntN(frameHeader)] ^= 1
+				default:
+					torn[at+rng.IntN(l.page)] ^= byte(1 << rng.IntN(8))
+				}
+				if err := os.WriteFile(path+"-wal", torn, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				s, plain := both(t, path, pipeline.Limits{})
+				if x, err := s.wal(); err == nil {
+					counts[x.count] = true
+				}
+				for name := range shapes() {
+					var got, want []string
+					all := func(list *[]string) pipeline.Same {
+						return func(key string, origin pipeline.Sum) (bool, error) {
+							*list = append(*list, fmt.Sprintf("%q %x", key, origin))
+							return true, nil
+						}
+					}
+					_, _, wantErr := told(plain, pipeline.Part{Unit: table(name)}, "", all(&want))
+					_, _, err := told(s, pipeline.Part{Unit: table(name)}, "", all(&got))
+					if (err == nil) != (wantErr == nil) || !slices.Equal(got, want) {
+						t.Fatalf("round %d, %s: %v\n%.300q\nwant %v\n%.300q", round, name, err, got, wantErr, want)
+					}
+				}
+				if err := errors.Join(s.Close(), plain.Close()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if len(counts) == 0 {
+				t.Error("no -wal was understood: the test shows too little")
 			}
 		})
 	}

@@ -55,6 +55,7 @@ type Source struct {
 
 	uri    string // how the connection was opened
 	second second
+	wal    func() (walIndex, error) // read once
 }
 
 var (
@@ -105,6 +106,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 		path = real
 	}
 	s := &Source{cfg: cfg, path: path, log: cfg.Log, stmts: map[string]*statement{}}
+	s.wal = sync.OnceValues(func() (walIndex, error) { return indexWAL(path + "-wal") })
 	head, err := readHeader(path)
 	if err != nil {
 		return nil, err
