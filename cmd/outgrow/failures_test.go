@@ -262,36 +262,55 @@ func TestSourceIsNone(t *testing.T) {
 	l.equal()
 }
 
-// An account that may not read the source is told which file.
-func TestUnreadableSource(t *testing.T) {
-	t.Parallel()
+// nobody runs commands on a lab as an account that owns the target's side alone, with
+// their state in a folder.
+func nobody(t *testing.T, l *lab) (as func(command string) result, state string) {
+	t.Helper()
 	setpriv, err := exec.LookPath("setpriv")
 	if err != nil || os.Getuid() != 0 {
 		servers.Skip(t, "running as another account needs setpriv and root: %v", err)
 	}
-	for _, name := range []string{"webui.db", "vector_db/chroma.sqlite3", "uploads"} {
+	for _, dir := range []string{l.from, filepath.Dir(l.from), l.dir, filepath.Dir(l.dir), l.share} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state = filepath.Join(l.dir, "state")
+	if err := os.Mkdir(state, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{l.env, l.share, state} {
+		if err := os.Chown(path, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func(command string) result {
+		args := append([]string{"--reuid=65534", "--regid=65534", "--clear-groups", program(t)}, l.pair(command, "--state", state)...)
+		cmd := exec.Command(setpriv, args...)
+		cmd.Dir = "/"
+		return l.wait(cmd)
+	}, state
+}
+
+// A folder below uploads that may not be listed is told of, by plan as by migrate.
+func TestUnlistedFolder(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	as, _ := nobody(t, l)
+	if err := os.Mkdir(filepath.Join(l.from, "uploads", "closed"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	as("plan").exits(0, "uploads/closed", "--accept unreadable")
+	as("migrate").exits(4, "uploads/closed", "unreadable")
+}
+
+// An account that may not read the source is told which file.
+func TestUnreadableSource(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"webui.db", "webui.db-wal", "vector_db/chroma.sqlite3", "uploads"} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t, "")
-			for _, dir := range []string{l.from, filepath.Dir(l.from), l.dir, filepath.Dir(l.dir), l.share} {
-				if err := os.Chmod(dir, 0o755); err != nil {
-					t.Fatal(err)
-				}
-			}
-			state := filepath.Join(l.dir, "state")
-			if err := os.Mkdir(state, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			for _, path := range []string{l.env, l.share, state} {
-				if err := os.Chown(path, 65534, 65534); err != nil {
-					t.Fatal(err)
-				}
-			}
-			as := func() result {
-				args := append([]string{"--reuid=65534", "--regid=65534", "--clear-groups", program(t)}, l.pair("migrate", "--state", state)...)
-				cmd := exec.Command(setpriv, args...)
-				cmd.Dir = "/"
-				return l.wait(cmd)
-			}
+			as, state := nobody(t, l)
 			path := filepath.Join(l.from, name)
 			info, err := os.Stat(path)
 			if err != nil {
@@ -300,11 +319,11 @@ func TestUnreadableSource(t *testing.T) {
 			if err := os.Chmod(path, 0); err != nil {
 				t.Fatal(err)
 			}
-			as().exits(3, filepath.Base(name), "permission denied").nextStep()
+			as("migrate").exits(3, filepath.Base(name), "permission denied").nextStep()
 			if err := os.Chmod(path, info.Mode()); err != nil {
 				t.Fatal(err)
 			}
-			as().exits(0)
+			as("migrate").exits(0)
 			l.equal("--state", state)
 		})
 	}

@@ -71,12 +71,17 @@ func (s *sight) folders(from env.Deployment, vectors, uploads bool) (err error) 
 }
 
 // folderSight digests names, sizes and times of all files below a folder, in the
-// order of their names; "none" where there is no folder.
+// order of their names; "none" where there is no folder. Of a folder below it that
+// this user may not list there is nothing to see.
 func folderSight(dir string) (string, newest, error) {
 	h, last := sha256.New(), newest{}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) && path != dir {
 			return nil // went away meanwhile: the next look differs
+		}
+		if errors.Is(err, fs.ErrPermission) && path != dir && d.IsDir() {
+			_, _ = fmt.Fprintf(h, "%q closed\n", path[len(dir):]) // the files lane tells of it
+			return fs.SkipDir
 		}
 		if err != nil || d.IsDir() {
 			return err

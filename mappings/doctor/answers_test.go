@@ -193,6 +193,26 @@ func TestEachAnswer(t *testing.T) {
 	}
 }
 
+// The line to set names what may be at fault where the deployment has it.
+func TestLinesNameTheVariables(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		id, want string
+		answerCase
+	}{
+		{"D59", "MILVUS_DB", answerCase{change: func(a *doctor.Answers) { a.Store.Name, a.Store.Down = "MILVUS_URI", "no database" }}},
+		{"D59", "QDRANT_API_KEY", answerCase{change: func(a *doctor.Answers) { a.Store.Down = "denied" }}},
+		{"D59", "PINECONE_INDEX_NAME", answerCase{change: func(a *doctor.Answers) { a.Store.Name, a.Store.Down = "PINECONE_INDEX_NAME", "gone" }}},
+		{"D32", "DATA_DIR", answerCase{vars: map[string]string{"STORAGE_PROVIDER": "local"}, change: func(a *doctor.Answers) { a.Rows.Wrong = 3 }}},
+		{"D32", "S3_KEY_PREFIX", answerCase{vars: map[string]string{"STORAGE_PROVIDER": "s3", "S3_BUCKET_NAME": "b"}, change: func(a *doctor.Answers) { a.Rows.Wrong = 3 }}},
+	} {
+		at := slices.IndexFunc(doctor.Run(c.facts(t)).Findings, func(f doctor.Finding) bool { return f.ID == c.id && strings.Contains(f.Line, c.want) })
+		if at < 0 {
+			t.Errorf("%s does not say %s: %+v", c.id, c.want, doctor.Run(c.facts(t)).Findings)
+		}
+	}
+}
+
 func sorted(s []string) []string { slices.Sort(s); return s }
 
 // ids gives each id once.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"outgrow/mappings/env"
 	"outgrow/mappings/schema"
 	"outgrow/mappings/shadow"
 )
@@ -34,8 +35,12 @@ func rowChecks() []check {
 				return when(r.Tokens > 0 && r.Opens == 0, fmt.Sprintf("it opens none of %d stored secrets", r.Tokens), "WEBUI_SECRET_KEY=the old deployment's key")
 			}), false},
 		{"D32", Must, "file.path of all rows", "paths of the configured provider and prefix", "404 for every such file",
-			onRows(func(_ Facts, r *Rows) verdict {
-				return when(r.Wrong > 0, fmt.Sprintf("%d of %d lead elsewhere", r.Wrong, r.Files), "let outgrow move the files (migrate --only files), or correct STORAGE_PROVIDER, the bucket and S3_KEY_PREFIX")
+			onRows(func(f Facts, r *Rows) verdict {
+				place := "STORAGE_PROVIDER, the bucket and S3_KEY_PREFIX"
+				if f.Files.Provider == env.Local {
+					place = "DATA_DIR, the path as the app sees it, or STORAGE_PROVIDER"
+				}
+				return when(r.Wrong > 0, fmt.Sprintf("%d of %d lead elsewhere", r.Wrong, r.Files), "let outgrow move the files (migrate --only files), or correct "+place)
 			}), false},
 		{"D32", Must, "files that the rows name", "all of them in the store", "404 for every such file",
 			onRows(func(_ Facts, r *Rows) verdict {

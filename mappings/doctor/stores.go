@@ -27,7 +27,7 @@ func storeChecks() []check {
 		{"D59", Must, "the vector store", "a server that answers", "uploads and searches of documents fail",
 			func(f Facts) verdict {
 				s := f.Answers.Store
-				return when(s != nil && s.Down != "", text(s).Down, "correct "+text(s).Name+", or start the server")
+				return when(s != nil && s.Down != "", text(s).Down, "correct "+reached(text(s).Name)+", or start the server")
 			}, false},
 		{"D26", Must, "ENABLE_QDRANT_MULTITENANCY_MODE, ENABLE_MILVUS_MULTITENANCY_MODE", "the layout that the store has", "knowledge looks empty, files and memories are missing", onStore(layout), false},
 		{"D27", Must, "QDRANT_COLLECTION_PREFIX, MILVUS_COLLECTION_PREFIX", "the prefix that the store has", "knowledge looks empty",
@@ -52,6 +52,20 @@ func storeChecks() []check {
 func (f Facts) fresh() bool {
 	r := f.Answers.Rows
 	return r != nil && r.Down == "" && (len(r.Heads) == 0 || r.Files == 0)
+}
+
+// reached lists the variables that a store is reached by, of which name is one.
+func reached(name string) string {
+	for _, all := range [][]string{
+		{"MILVUS_URI", "MILVUS_DB", "MILVUS_TOKEN"},
+		{"QDRANT_URI", "QDRANT_GRPC_PORT", "QDRANT_API_KEY"},
+		{"CHROMA_HTTP_HOST", "CHROMA_HTTP_PORT", "CHROMA_TENANT", "CHROMA_DATABASE", "CHROMA_CLIENT_AUTH_CREDENTIALS"},
+	} {
+		if slices.Contains(all, name) {
+			return strings.Join(all, ", ")
+		}
+	}
+	return name
 }
 
 // text is a store that is there.

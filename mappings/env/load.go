@@ -181,6 +181,7 @@ func (l *loader) envFile(over, process map[string]string) {
 	}
 	for _, b := range binds {
 		if !b.set {
+			delete(l.vars, b.name) // python-dotenv: the last line counts, and it sets nothing
 			l.warn(b.name, fmt.Sprintf("line %d has no \"=\" and is not used", b.line), "write the value, or set "+l.prefix()+b.name)
 			continue
 		}

@@ -251,4 +251,9 @@ func TestEnvFileReferences(t *testing.T) {
 	if err != nil || d.Vector.Kind != Chroma {
 		t.Errorf("an empty override does not remove: %v", err)
 	}
+	// As python-dotenv has it, a name alone takes back what a line above gave.
+	d, err = load(t, "DATABASE_URL=postgresql://u@old/owui\nDATABASE_URL\n")
+	if err != nil || d.Database.Kind != SQLite || len(d.Warnings) == 0 {
+		t.Errorf("a name without a value: %v, %v", d.Database.Kind, err)
+	}
 }

@@ -144,7 +144,7 @@ func (x *crossing) look(ctx context.Context) error {
 			x.c.missing = append(x.c.missing, row.Created.Unix())
 		case there.closed:
 			f.Reason, f.Text = pipeline.Unreadable, fmt.Sprintf("%q cannot be looked at", name)
-			f.Fix = "let this user read the folder"
+			f.Fix = "let this user read it; where it is a link that leads out of the folder, put the file itself in its place"
 		case row.Size > 0 && there.bytes != row.Size:
 			f.Severity, f.Reason = pipeline.Note, SizeOff
 			f.Text = fmt.Sprintf("%q has %d bytes, its row says %d", name, there.bytes, row.Size)

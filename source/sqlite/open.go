@@ -120,7 +120,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 	}
 	s.log.Debug("opening the source database", "mode", s.mode.String(), "file_system", s.fs.String())
 	if s.first, err = stampOf(path); err != nil {
-		return nil, pipeline.Environment("looking at "+path, err, "")
+		return nil, pipeline.Environment("looking at "+path, err, "let this user read it, and the -wal beside it (chmod, or run as the owner)")
 	}
 	if err := s.connect(ctx, dsn(path, s.mode, use, s.first.frames)); err != nil {
 		_ = s.Close() // nothing was written
