@@ -235,8 +235,9 @@ type Digests interface {
 	// Look gives what is known of the keys, which are seen from then on.
 	Look(ctx context.Context, unit string, keys []string) (map[string]Known, error)
 	// Keep remembers records that are durable, or in the quarantine; they are
-	// seen.
-	Keep(ctx context.Context, unit string, entries map[string]Known) error
+	// seen. Many are best given in the order in which a pass meets them. The
+	// sequence may be run through more than once.
+	Keep(ctx context.Context, unit string, entries iter.Seq2[string, Known]) error
 	// Refuse notes that records left the target for the quarantine.
 	Refuse(ctx context.Context, unit string, keys []string) error
 	// Forget forgets records, Drop a unit.

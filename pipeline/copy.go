@@ -401,7 +401,7 @@ func (c *copier[T]) remember(ctx context.Context, b Batch[T], out Outcome) error
 	for key, l := range lines {
 		keep[key] = Known{Sum: sumOfRefusals(l), Refused: true}
 	}
-	return c.Digests.Keep(ctx, b.Part.Unit.ID(), keep)
+	return c.Digests.Keep(ctx, b.Part.Unit.ID(), inOrder(b.Records, keep))
 }
 
 // left notes the records that left the target at the end of the load.

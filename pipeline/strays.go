@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -278,7 +279,7 @@ func (s *strays[T]) settle(ctx context.Context, b Batch[T], found []stray[T]) er
 			insert = append(insert, f)
 		}
 	}
-	if err := s.Digests.Keep(ctx, u.ID(), keep); err != nil {
+	if err := s.Digests.Keep(ctx, u.ID(), maps.All(keep)); err != nil {
 		return err
 	}
 	if err := s.put(ctx, b, insert, false); err != nil {
@@ -362,5 +363,5 @@ func (s *strays[T]) put(ctx context.Context, b Batch[T], list []stray[T], replac
 	if err := s.Journal.AddLines(ctx, lines, changed); err != nil {
 		return err
 	}
-	return s.Digests.Keep(ctx, u.ID(), keep)
+	return s.Digests.Keep(ctx, u.ID(), maps.All(keep))
 }

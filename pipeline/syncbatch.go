@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 )
@@ -29,6 +30,27 @@ func newOffered[T Record](u Unit) *offered[T] {
 		changes: map[string][]Change{}}
 }
 
+// inOrder gives what is known in the order of the records, and then what is not of
+// these.
+func inOrder[T Record](records []T, known map[string]Known) iter.Seq2[string, Known] {
+	return func(yield func(string, Known) bool) {
+		left := maps.Clone(known)
+		for _, r := range records {
+			key := r.Key()
+			k, ok := left[key]
+			delete(left, key)
+			if ok && !yield(key, k) {
+				return
+			}
+		}
+		for key, k := range left {
+			if !yield(key, k) {
+				return
+			}
+		}
+	}
+}
+
 // knows is what is known of a record that is on the target as it was read.
 func (o *offered[T]) knows(key string) Known { return Known{Sum: o.sums[key], Origin: o.origins[key]} }
 
@@ -45,7 +67,7 @@ func (s *syncer[T]) batch(ctx context.Context, b Batch[T]) error {
 		}
 	}
 	maps.Copy(o.traced, o.same)
-	if err := s.Digests.Keep(ctx, o.unit.ID(), o.traced); err != nil {
+	if err := s.Digests.Keep(ctx, o.unit.ID(), inOrder(b.Records, o.traced)); err != nil {
 		return err
 	}
 	r := newOffered[T](o.unit)

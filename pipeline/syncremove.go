@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -83,7 +84,7 @@ func (s *syncer[T]) doubt(ctx context.Context, u Unit, keys []string) error {
 			marks[key] = Known{Sum: k.Sum, Doubt: true}
 		}
 	}
-	return s.Digests.Keep(ctx, u.ID(), marks)
+	return s.Digests.Keep(ctx, u.ID(), maps.All(marks))
 }
 
 // left settles what cannot stay without records that are about to be removed. If
@@ -119,7 +120,7 @@ func (s *syncer[T]) left(ctx context.Context, out Outcome, back bool) error {
 	}
 	for unit, keep := range cleared {
 		s.refused(unit, back)
-		if err := s.Digests.Keep(ctx, unit, keep); err != nil {
+		if err := s.Digests.Keep(ctx, unit, maps.All(keep)); err != nil {
 			return err
 		}
 	}

@@ -105,7 +105,7 @@ func (s *syncer[T]) write(ctx context.Context, o *offered[T]) error {
 			marks[key] = Known{Sum: known.Sum, Refused: known.Refused, Doubt: true}
 		}
 	}
-	if err := s.Digests.Keep(ctx, o.unit.ID(), marks); err != nil {
+	if err := s.Digests.Keep(ctx, o.unit.ID(), maps.All(marks)); err != nil {
 		return err
 	}
 	if err := s.put(ctx, o, o.changed, true); err != nil {
@@ -165,7 +165,7 @@ func (s *syncer[T]) put(ctx context.Context, o *offered[T], records []T, replace
 	for _, key := range taken {
 		s.taken(o, key, replace)
 	}
-	if err := s.Digests.Keep(ctx, o.unit.ID(), keep); err != nil {
+	if err := s.Digests.Keep(ctx, o.unit.ID(), maps.All(keep)); err != nil {
 		return err
 	}
 	for _, r := range records {
@@ -269,7 +269,7 @@ func (s *syncer[T]) refuse(ctx context.Context, o *offered[T], refused map[strin
 		return err
 	}
 	s.refused(o.unit.ID(), false)
-	return s.Digests.Keep(ctx, o.unit.ID(), keep)
+	return s.Digests.Keep(ctx, o.unit.ID(), maps.All(keep))
 }
 
 // removable leaves out the keys of records that would have to leave the target,
@@ -326,7 +326,7 @@ func (s *syncer[T]) refusals(ctx context.Context, o *offered[T], refused []Refus
 			delete(byKey, key)
 		}
 	}
-	if err := s.Digests.Keep(ctx, o.unit.ID(), put); err != nil {
+	if err := s.Digests.Keep(ctx, o.unit.ID(), maps.All(put)); err != nil {
 		return err
 	}
 	return s.refuse(ctx, o, byKey)

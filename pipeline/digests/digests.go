@@ -118,6 +118,21 @@ func (s *Store) empty() (err error) {
 	return err
 }
 
+// expect makes the index, which is empty, large enough for the entries that a log
+// of so many bytes may hold, as far as that is in memory.
+func (s *Store) expect(bytes int64) error {
+	const least = 64 // bytes of an entry
+	bits := uint(firstBits)
+	for 3<<bits < bytes/least*4 && 2*slotBytes<<bits <= s.memory {
+		bits++
+	}
+	err := s.index.close()
+	if err == nil {
+		s.index, err = newIndex(s.dir, s.memory, bits)
+	}
+	return err
+}
+
 // release closes the files.
 func (s *Store) release() error {
 	var err error

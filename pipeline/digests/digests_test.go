@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,7 +53,7 @@ func TestKeepsAndSees(t *testing.T) {
 	for i := range 12_000 { // more than a page, and more than one lookup
 		entries[fmt.Sprintf("key %05d", i)] = pipeline.Known{Sum: sum(byte(i))}
 	}
-	must(t, s.Keep(ctx, "rows/chat", entries))
+	must(t, s.Keep(ctx, "rows/chat", maps.All(entries)))
 	must(t, s.Complete(ctx, "rows/chat"))
 	must(t, s.Close())
 
@@ -85,7 +86,7 @@ func TestKeepsAndSees(t *testing.T) {
 	}
 	must(t, s.Refuse(ctx, "rows/chat", []string{"key 00001"}))
 	must(t, s.Forget(ctx, "rows/chat", []string{"", "nobody"}))
-	must(t, s.Keep(ctx, "rows/chat", map[string]pipeline.Known{"new": {Sum: sum(1)}}))
+	must(t, s.Keep(ctx, "rows/chat", maps.All(map[string]pipeline.Known{"new": {Sum: sum(1)}})))
 	if held, _, err := s.Count(ctx, "rows/chat"); err != nil || held != int64(len(entries)-2) {
 		t.Errorf("%d held, %v", held, err)
 	}
@@ -112,7 +113,7 @@ func TestForgetsWhatIsNotItsOwn(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		s := opened(t, dir, "a")
-		must(t, s.Keep(ctx, "rows/chat", map[string]pipeline.Known{"k": {Sum: sum(1)}}))
+		must(t, s.Keep(ctx, "rows/chat", maps.All(map[string]pipeline.Known{"k": {Sum: sum(1)}})))
 		must(t, s.Close())
 		spoil(filepath.Join(dir, "digests.db"))
 		run := "a"
@@ -126,6 +127,6 @@ func TestForgetsWhatIsNotItsOwn(t *testing.T) {
 			t.Errorf("%s: %v is believed, %v", name, got, err)
 		}
 		must(t, s.Flush(context.WithoutCancel(ctx)))
-		must(t, s.Keep(ctx, "rows/chat", map[string]pipeline.Known{"k": {Sum: sum(2)}}))
+		must(t, s.Keep(ctx, "rows/chat", maps.All(map[string]pipeline.Known{"k": {Sum: sum(2)}})))
 	}
 }

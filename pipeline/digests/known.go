@@ -88,18 +88,18 @@ func (s *Store) Look(_ context.Context, unit string, keys []string) (map[string]
 }
 
 // Keep remembers records that the target holds, or has refused, from now on.
-func (s *Store) Keep(_ context.Context, unit string, entries map[string]pipeline.Known) error {
-	if len(entries) == 0 {
-		return nil
+func (s *Store) Keep(_ context.Context, unit string, entries iter.Seq2[string, pipeline.Known]) error {
+	for range entries {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return wrap("keeping digests", s.change(unit, func(b []byte, id uint64) []byte {
+			for key, k := range entries {
+				b = addKnown(b, id, key, k)
+			}
+			return b
+		}))
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return wrap("keeping digests", s.change(unit, func(b []byte, id uint64) []byte {
-		for key, k := range entries {
-			b = addKnown(b, id, key, k)
-		}
-		return b
-	}))
+	return nil
 }
 
 // Refuse notes that the target holds these records no more.

@@ -287,6 +287,9 @@ func (s *Store) load() error {
 		return errOther
 	}
 	s.size = info.Size()
+	if err := s.expect(s.size); err != nil {
+		return err
+	}
 	by := s.boot // of the process that wrote last, when it has not ended
 	end, err := blocks(f, int64(len(head)), s.size, func(at int64, payload []byte) error {
 		return entries(at, payload, func(e entry) error {

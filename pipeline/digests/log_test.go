@@ -57,7 +57,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		for _, k := range page {
 			batch[k] = want[k]
 		}
-		must(t, s.Keep(ctx, testUnit, batch))
+		must(t, s.Keep(ctx, testUnit, maps.All(batch)))
 		if m := s.index.memory(); m > bound {
 			t.Fatalf("%d bytes of the index are in memory, at most %d may be", m, bound)
 		}
@@ -113,14 +113,14 @@ func TestCrashAtEachStep(t *testing.T) {
 	}
 	for i := range 3 {
 		k := pipeline.Known{Sum: sum(byte(i)), Doubt: true}
-		step(s.Keep(ctx, testUnit, map[string]pipeline.Known{"a": k, "b": k}))
+		step(s.Keep(ctx, testUnit, maps.All(map[string]pipeline.Known{"a": k, "b": k})))
 		k.Doubt, k.Origin = false, sum(byte(i+100))
-		step(s.Keep(ctx, testUnit, map[string]pipeline.Known{"a": k, "b": k, "c": k}))
+		step(s.Keep(ctx, testUnit, maps.All(map[string]pipeline.Known{"a": k, "b": k, "c": k})))
 		step(s.Refuse(ctx, testUnit, []string{"b"}))
 		step(s.Forget(ctx, testUnit, []string{"c"}))
 		step(s.Complete(ctx, testUnit))
 	}
-	step(s.Keep(ctx, testUnit, map[string]pipeline.Known{keys[3]: {Sum: sum(1)}}))
+	step(s.Keep(ctx, testUnit, maps.All(map[string]pipeline.Known{keys[3]: {Sum: sum(1)}})))
 	step(s.Drop(ctx, testUnit))
 	whole, err := os.ReadFile(s.name)
 	must(t, err)
@@ -143,7 +143,7 @@ func TestCrashAtEachStep(t *testing.T) {
 		reached += at
 		// It goes on from there.
 		k := pipeline.Known{Sum: sum(77)}
-		must(t, s.Keep(ctx, testUnit, map[string]pipeline.Known{"z": k}))
+		must(t, s.Keep(ctx, testUnit, maps.All(map[string]pipeline.Known{"z": k})))
 		must(t, s.Close())
 		s, err = open(dead, "a", "rules", "another boot", memory)
 		must(t, err)
@@ -167,7 +167,7 @@ func TestNotBelievedAfterTheMachineStopped(t *testing.T) {
 		dir := t.TempDir()
 		s := openedAs(t, dir, "boot", memory)
 		want := some(10, 1)
-		must(t, s.Keep(ctx, testUnit, want))
+		must(t, s.Keep(ctx, testUnit, maps.All(want)))
 		must(t, s.Flush(ctx))
 		if ends {
 			must(t, s.Close())
@@ -181,7 +181,7 @@ func TestNotBelievedAfterTheMachineStopped(t *testing.T) {
 		}
 	}
 	s := openedAs(t, t.TempDir(), "boot", memory)
-	must(t, s.Keep(ctx, testUnit, some(10, 1)))
+	must(t, s.Keep(ctx, testUnit, maps.All(some(10, 1))))
 	must(t, s.Close())
 	body, err := os.ReadFile(s.name)
 	must(t, err)
@@ -202,10 +202,10 @@ func TestCompacts(t *testing.T) {
 		s := openedAs(t, dir, "boot", memory)
 		want := some(n, pass)
 		keys := slices.Sorted(maps.Keys(want))
-		must(t, s.Keep(ctx, testUnit, want))
-		must(t, s.Keep(ctx, "rows/gone", some(10, pass)))
+		must(t, s.Keep(ctx, testUnit, maps.All(want)))
+		must(t, s.Keep(ctx, "rows/gone", maps.All(some(10, pass))))
 		must(t, s.Drop(ctx, "rows/gone"))
-		must(t, s.Keep(ctx, "rows/other", some(10, pass)))
+		must(t, s.Keep(ctx, "rows/other", maps.All(some(10, pass))))
 		must(t, s.Complete(ctx, testUnit))
 		must(t, s.Forget(ctx, testUnit, keys[:3]))
 		for _, k := range keys[:3] {
@@ -257,7 +257,7 @@ func TestConcurrent(t *testing.T) {
 				if got, err := s.Look(ctx, unit, keys); err != nil || len(got) > 0 {
 					t.Errorf("%d known before, %v", len(got), err)
 				}
-				if err := s.Keep(ctx, unit, batch); err != nil {
+				if err := s.Keep(ctx, unit, maps.All(batch)); err != nil {
 					t.Error(err)
 				}
 				if got, err := s.Look(ctx, unit, keys); err != nil || !maps.Equal(got, batch) {

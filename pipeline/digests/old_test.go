@@ -53,7 +53,7 @@ func TestOldLog(t *testing.T) {
 	}
 	s = openedUnder(t, dir, "rules")
 	want["e"] = pipeline.Known{Sum: sum(6), Origin: sum(7)}
-	must(t, s.Keep(ctx, testUnit, map[string]pipeline.Known{"e": want["e"]}))
+	must(t, s.Keep(ctx, testUnit, maps.All(map[string]pipeline.Known{"e": want["e"]})))
 	must(t, s.Close())
 	for range 2 {
 		s = openedUnder(t, dir, "rules")

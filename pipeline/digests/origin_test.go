@@ -32,11 +32,11 @@ func TestUnchanged(t *testing.T) {
 	if unchanged(t, s, "good", origin) {
 		t.Error("a record of which nothing is known is unchanged")
 	}
-	must(t, s.Keep(ctx, testUnit, map[string]pipeline.Known{
+	must(t, s.Keep(ctx, testUnit, maps.All(map[string]pipeline.Known{
 		"good": {Sum: sum(1), Origin: origin}, "none": {Sum: sum(1)},
 		"refused": {Sum: sum(1), Origin: origin, Refused: true}, "doubt": {Sum: sum(1), Origin: origin, Doubt: true},
 		"left": {Sum: sum(1), Origin: origin}, "gone": {Sum: sum(1), Origin: origin},
-	}))
+	})))
 	must(t, s.Refuse(ctx, testUnit, []string{"left"}))
 	must(t, s.Forget(ctx, testUnit, []string{"gone"}))
 	s.Pass()
@@ -71,7 +71,7 @@ func TestOriginsOfOtherRules(t *testing.T) {
 	keep := func(rules string, salt byte) (seed uint64, kept map[string]pipeline.Known) {
 		s := openedUnder(t, dir, rules)
 		kept = some(n, salt)
-		must(t, s.Keep(ctx, testUnit, kept))
+		must(t, s.Keep(ctx, testUnit, maps.All(kept)))
 		seed = s.Seed()
 		must(t, s.Close())
 		return seed, kept
@@ -103,7 +103,7 @@ func TestOriginsOfOtherRules(t *testing.T) {
 	check("one", kept, true, one) // nothing was written under others
 
 	s := openedUnder(t, dir, "two")
-	must(t, s.Keep(ctx, testUnit, map[string]pipeline.Known{"other": {Sum: sum(3), Origin: sum(4)}}))
+	must(t, s.Keep(ctx, testUnit, maps.All(map[string]pipeline.Known{"other": {Sum: sum(3), Origin: sum(4)}})))
 	must(t, s.Close())
 	check("two", kept, false, one)
 	check("one", kept, false, one+1) // they may have become old meanwhile

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"database/sql"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -102,7 +103,7 @@ func BenchmarkScan(b *testing.B) {
 		for i, r := range batch.Records {
 			keep[r.Key()] = pipeline.Known{Sum: batch.Origins[i], Origin: batch.Origins[i]}
 		}
-		return d.Keep(b.Context(), "rows/all", keep)
+		return d.Keep(b.Context(), "rows/all", maps.All(keep))
 	})
 	var known atomic.Int64
 	for _, c := range []struct {
