@@ -27,7 +27,7 @@ func (s *Store) current(e entry) (i uint64, o slot, err error) {
 	if !summed(e.kind) || s.byID[e.unit] == nil {
 		return 0, slot{}, nil
 	}
-	return s.index.find(s.hash(e.unit, string(e.key)), func(o slot) (bool, error) { return o.at() == e.at, nil })
+	return s.index.find(s.hashOf(e), func(o slot) (bool, error) { return o.at() == e.at, nil })
 }
 
 // compact writes the log anew, without what does not count any more.

@@ -287,7 +287,7 @@ func (s *Store) place(u *unit, e entry, seen bool) error {
 	if err := s.index.room(); err != nil {
 		return err
 	}
-	hash := s.hash(u.id, string(e.key))
+	hash := s.hashOf(e)
 	i, old, err := s.find(u.id, e.key, hash)
 	if err != nil {
 		return err
@@ -330,6 +330,11 @@ func (u *unit) count(s slot, n int64) {
 
 func (s *Store) hash(unit uint64, key string) uint64 {
 	return maphash.String(s.hashes, key) ^ unit*0x9e3779b97f4a7c15
+}
+
+// hashOf is hash of a key that is no string, which would have to be copied.
+func (s *Store) hashOf(e entry) uint64 {
+	return maphash.Bytes(s.hashes, e.key) ^ e.unit*0x9e3779b97f4a7c15
 }
 
 func (s *Store) find(unit uint64, key []byte, hash uint64) (uint64, slot, error) {
