@@ -11,10 +11,11 @@ import (
 	"outgrow/pipeline"
 )
 
-// facts gathers what the first screen tells and the freshness rule needs.
-func (o *opener) facts() error {
-	f := &sourceFacts{store: o.srcStore}
-	o.src = f
+// facts adds what the lanes know to what the first screen tells and the freshness
+// rule needs.
+func (o *opener) facts() (err error) {
+	f := o.src
+	f.store = o.srcStore
 	for _, l := range o.lanes {
 		f.lanes = append(f.lanes, l.Kind())
 		for _, u := range l.Units() {
@@ -27,9 +28,8 @@ func (o *opener) facts() error {
 			}
 		}
 	}
-	err := o.db.inspect(o.ctx, f, o.stopped)
-	if err != nil || f.source == nil {
-		return err
+	if f.source == nil {
+		return nil
 	}
 	if o.storeOpen && !f.live {
 		f.lives("vector_db is open in another process")

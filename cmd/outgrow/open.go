@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"outgrow/mappings/env"
 	"outgrow/pipeline"
 )
@@ -125,6 +127,25 @@ func (o *opener) open() error {
 	if o.db, err = o.openRelational(); err != nil {
 		return err
 	}
+	// The target is opened meanwhile.
+	ctx, cancel := context.WithCancel(o.ctx)
+	defer cancel()
+	o.src = &sourceFacts{}
+	var looking errgroup.Group
+	looking.Go(func() error { return o.db.inspect(ctx, o.src, o.stopped) })
+	if err := o.openLanes(); err != nil {
+		cancel()
+		_ = looking.Wait() // it was cancelled
+		return err
+	}
+	if err := looking.Wait(); err != nil {
+		return err
+	}
+	return o.facts()
+}
+
+// openLanes opens what takes part, on both sides.
+func (o *opener) openLanes() error {
 	switch {
 	case o.flags.pick(pipeline.Rows):
 		if err := o.openRows(o.db.whole); err != nil {
@@ -146,10 +167,7 @@ func (o *opener) open() error {
 	if err := o.openFilesBefore(); err != nil {
 		return err
 	}
-	if err := o.openPaths(); err != nil {
-		return err
-	}
-	return o.facts()
+	return o.openPaths()
 }
 
 // Defaults of --writers and --batch (MiB) for rows and files; vector stores have

@@ -7,6 +7,8 @@ import (
 	"math"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"outgrow/mappings/inspect"
 	"outgrow/pipeline"
 )
@@ -33,12 +35,20 @@ func (s *Source) Inspect(ctx context.Context) (Inspection, error) {
 	if in.Head, err = s.head(ctx); err != nil {
 		return in, err
 	}
-	for _, step := range []func(context.Context, *Inspection) error{s.times, s.statuses, s.orphans, s.secrets, s.external} {
-		if err := step(ctx, &in); err != nil {
-			return in, &pipeline.Error{Op: "inspecting", Unit: s.path, Err: openError(s.path, err)}
-		}
+	// Two at a time, as there may be two connections; each has its own of the facts.
+	g, ctx := errgroup.WithContext(ctx)
+	for _, steps := range [][]func(context.Context, *Inspection) error{{s.times, s.statuses, s.external}, {s.orphans, s.secrets}} {
+		g.Go(func() error {
+			for _, step := range steps {
+				if err := step(ctx, &in); err != nil {
+					return &pipeline.Error{Op: "inspecting", Unit: s.path, Err: openError(s.path, err)}
+				}
+			}
+			return nil
+		})
 	}
-	return in, nil
+	err = g.Wait()
+	return in, err
 }
 
 func (s *Source) times(ctx context.Context, in *Inspection) error {

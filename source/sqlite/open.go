@@ -35,8 +35,7 @@ type Config struct {
 
 // Source reads the tables of one webui.db. Its methods may be called from
 // several goroutines; they share one connection and take turns. Of a database in
-// no use, which no connection can see otherwise than another, a second one helps
-// to read batches.
+// no use, which no connection can see otherwise than another, a second one helps.
 type Source struct {
 	cfg      Config
 	path     string

@@ -30,37 +30,15 @@ func (d *database) end(stmts map[string]*statement) error {
 	return d.close()
 }
 
-// kept is the place of the statement that prepared keeps.
-const kept = ""
-
-// prepared gives a statement and keeps it until another one is asked for: the
-// same one is often asked for again, with other parameters. The caller holds the
-// lock.
-func (s *Source) prepared(sql string) (*statement, error) {
-	last := s.stmts[kept]
-	if last != nil && last.sql == sql {
-		return last, nil
-	}
-	st, err := s.db.prepare(sql)
-	if err != nil {
-		return nil, err
-	}
-	if last != nil {
-		last.finalize()
-	}
-	s.stmts[kept] = st
-	return st, nil
-}
-
 // each runs a query and hands over its rows; the slice is reused, what stands
 // in it is not. Cancelling ctx interrupts it.
 func (s *Source) each(ctx context.Context, sql string, row func([]any) error, args ...any) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.db == nil {
-		return errClosed
+	c, free, err := s.take()
+	if err != nil {
+		return err
 	}
-	st, err := s.prepared(sql)
+	defer free()
+	st, err := c.latest(sql)
 	if err != nil {
 		return s.refused(err)
 	}
@@ -71,7 +49,7 @@ func (s *Source) each(ctx context.Context, sql string, row func([]any) error, ar
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
-		s.db.interrupt()
+		c.db.interrupt()
 	})
 	defer func() {
 		if !stop() {

@@ -2,26 +2,44 @@ package sqlite
 
 import "sync"
 
-// second is another connection, for batches alone. It is opened when it is first
-// needed.
+// second is another connection. It is opened when it is first needed.
 type second struct {
 	mu     sync.Mutex
-	db     *database
-	stmts  map[string]*statement
+	conn   conn
 	closed bool
 }
 
+// conn is a connection and the statements that are kept for it.
+type conn struct {
+	db    *database
+	stmts map[string]*statement
+}
+
 // borrow gives a statement that is kept, with its connection for the caller alone
-// until free is called. A database in use is read by one connection: two could not
-// be sure to see it as it was at one moment.
+// until free is called.
 func (s *Source) borrow(sql string) (st *statement, free func(), err error) {
+	c, give, err := s.take()
+	if err != nil {
+		return nil, nil, err
+	}
+	if st, err = c.kept(sql); err != nil {
+		give()
+		return nil, nil, err
+	}
+	return st, func() { st.reset(); give() }, nil
+}
+
+// take gives a connection for the caller alone until free is called. A database in
+// use is read by one connection: two could not be sure to see it as it was at one
+// moment.
+func (s *Source) take() (c conn, free func(), err error) {
 	if s.mode == Stopped && !s.mu.TryLock() {
 		if s.second.mu.TryLock() {
-			if st, err = s.second.statement(s, sql); err != nil {
+			if c, err = s.second.open(s); err != nil {
 				s.second.mu.Unlock()
-				return nil, nil, err
+				return conn{}, nil, err
 			}
-			return st, func() { st.reset(); s.second.mu.Unlock() }, nil
+			return c, s.second.mu.Unlock, nil
 		}
 		s.mu.Lock()
 	} else if s.mode != Stopped {
@@ -29,50 +47,67 @@ func (s *Source) borrow(sql string) (st *statement, free func(), err error) {
 	}
 	if s.db == nil {
 		s.mu.Unlock()
-		return nil, nil, errClosed
+		return conn{}, nil, errClosed
 	}
-	if st, err = keptIn(s.stmts, s.db, sql); err != nil {
-		s.mu.Unlock()
-		return nil, nil, err
-	}
-	return st, func() { st.reset(); s.mu.Unlock() }, nil
+	return conn{s.db, s.stmts}, s.mu.Unlock, nil
 }
 
-// keptIn prepares a statement where it is not kept yet.
-func keptIn(stmts map[string]*statement, db *database, sql string) (*statement, error) {
-	if st := stmts[sql]; st != nil {
+// kept prepares a statement where it is not kept yet.
+func (c conn) kept(sql string) (*statement, error) {
+	if st := c.stmts[sql]; st != nil {
 		return st, nil
 	}
-	st, err := db.prepare(sql)
+	st, err := c.db.prepare(sql)
 	if err == nil {
-		stmts[sql] = st
+		c.stmts[sql] = st
 	}
 	return st, err
 }
 
-// statement is called with the lock held.
-func (c *second) statement(s *Source, sql string) (*statement, error) {
-	if c.closed {
-		return nil, errClosed
+// last is the place of the statement that latest keeps.
+const last = ""
+
+// latest gives a statement and keeps it until another one is asked for: the same
+// one is often asked for again, with other parameters.
+func (c conn) latest(sql string) (*statement, error) {
+	was := c.stmts[last]
+	if was != nil && was.sql == sql {
+		return was, nil
 	}
-	if c.db == nil {
+	st, err := c.db.prepare(sql)
+	if err != nil {
+		return nil, err
+	}
+	if was != nil {
+		was.finalize()
+	}
+	c.stmts[last] = st
+	return st, nil
+}
+
+// open is called with the lock held.
+func (c *second) open(s *Source) (conn, error) {
+	if c.closed {
+		return conn{}, errClosed
+	}
+	if c.conn.db == nil {
 		db, err := s.begin(s.uri)
 		if err != nil {
-			return nil, err
+			return conn{}, err
 		}
-		c.db, c.stmts = db, map[string]*statement{}
+		c.conn = conn{db, map[string]*statement{}}
 	}
-	return keptIn(c.stmts, c.db, sql)
+	return c.conn, nil
 }
 
 func (c *second) close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	if c.db == nil {
+	if c.conn.db == nil {
 		return nil
 	}
-	err := c.db.end(c.stmts)
-	c.db = nil
+	err := c.conn.db.end(c.conn.stmts)
+	c.conn.db = nil
 	return err
 }

@@ -186,7 +186,7 @@ func TestTwoReaders(t *testing.T) {
 			if !slices.Equal(mine, other) || len(mine) != 1 || name == "with a -wal" && mine[0] != "in the wal" {
 				t.Errorf("one reads %q, the other %q", mine, other)
 			}
-			if both := s.second.db != nil; both == live {
+			if both := s.second.conn.db != nil; both == live {
 				t.Errorf("that there are two connections is %v", both)
 			}
 			if err := s.Close(); err != nil {
