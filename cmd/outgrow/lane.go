@@ -89,6 +89,8 @@ type lane[T pipeline.Record] struct {
 	// now gives the source's identity anew where the source itself cannot.
 	now func(context.Context) (pipeline.Identity, error)
 	log *slog.Logger
+	// early is what is remembered of the run, read ahead; nil where it is not.
+	early *early
 	// observe and then are those of the comparison; they may be nil.
 	observe func(pipeline.Unit, []T)
 	then    func(context.Context, pipeline.Unit) error
@@ -293,6 +295,12 @@ func (l *lane[T]) Replay(ctx context.Context, lines []pipeline.Refusal) (pipelin
 // Close closes everything that was opened, the lock included.
 func (l *lane[T]) Close() error {
 	var errs []error
+	if l.early != nil {
+		<-l.early.done
+		if l.early.store != nil {
+			errs = append(errs, l.early.store.Close())
+		}
+	}
 	if l.journal != nil {
 		errs = append(errs, l.journal.Close())
 	}

@@ -100,6 +100,9 @@ func (o *opener) rowsToPostgres(l *lane[*pipeline.Row], src database, head strin
 		return err
 	}
 	l.back = target
+	if o.opt.write {
+		l.readAhead(o.ctx, o.state)
+	}
 	return nil
 }
 

@@ -138,16 +138,66 @@ type syncHow struct {
 // parts' counts do not tell any more what it holds.
 const synced = "synced"
 
-// openDigests opens what is remembered of the lane's run.
+// early is what is remembered of a lane's run, as it is read before the lane's lock
+// is taken.
+type early struct {
+	done  chan struct{}
+	run   string
+	store *digests.Store // nil where it cannot be read
+}
+
+// readAhead begins to read what is remembered, if anything is.
+func (l *lane[T]) readAhead(ctx context.Context, dir string) {
+	if !digests.Has(l.digestsIn(dir)) {
+		return
+	}
+	e := &early{done: make(chan struct{})}
+	l.early = e
+	go func() {
+		defer close(e.done)
+		var err error
+		if e.run, err = l.runName(ctx); err == nil {
+			e.store, _ = l.digestsOf(ctx, dir, e.run) // who opens it again has the error
+		}
+	}()
+}
+
+// openDigests opens what is remembered of the lane's run, whose lock is held.
 func (l *lane[T]) openDigests(ctx context.Context, dir string) (*digests.Store, error) {
-	run, err := l.Peek(ctx)
+	run, err := l.runName(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if run == nil {
-		return nil, errors.New("the run was not begun")
+	if e := l.early; e != nil {
+		l.early = nil
+		<-e.done
+		if e.store != nil && e.run == run && e.store.Current() {
+			return e.store, nil
+		}
+		if e.store != nil {
+			_ = e.store.Close() // nothing was written to it
+		}
 	}
-	return digests.Open(ctx, filepath.Join(dir, string(l.kind)), run.ID+"/"+run.Target, l.rules)
+	return l.digestsOf(ctx, dir, run)
+}
+
+func (l *lane[T]) digestsOf(ctx context.Context, dir, run string) (*digests.Store, error) {
+	return digests.Open(ctx, l.digestsIn(dir), run, l.rules)
+}
+
+// digestsIn is their place in the state folder.
+func (l *lane[T]) digestsIn(dir string) string { return filepath.Join(dir, string(l.kind)) }
+
+// runName names the lane's run and its target.
+func (l *lane[T]) runName(ctx context.Context) (string, error) {
+	run, err := l.Peek(ctx)
+	if err != nil {
+		return "", err
+	}
+	if run == nil {
+		return "", errors.New("the run was not begun")
+	}
+	return run.ID + "/" + run.Target, nil
 }
 
 func (l *lane[T]) Sync(ctx context.Context, gate *pipeline.Gate, meter *pipeline.Meter, how syncHow) ([]pipeline.UnitSync, error) {

@@ -44,12 +44,13 @@ type Store struct {
 	hashes               maphash.Seed
 
 	mu      sync.Mutex
-	file    *os.File // nil before anything was written
-	size    int64    // of the log, as far as it is good
-	writing bool     // begun stands at the log's end, ended does not
-	synced  bool     // all that was written is durable
-	old     bool     // the log is one of oldMagic
-	broken  error    // the index does not fit the log any more
+	file    *os.File    // nil before anything was written
+	opened  os.FileInfo // the file when it was opened, nil where there was none
+	size    int64       // of the log, as far as it is good
+	writing bool        // begun stands at the log's end, ended does not
+	synced  bool        // all that was written is durable
+	old     bool        // the log is one of oldMagic
+	broken  error       // the index does not fit the log any more
 	lost    error
 	units   map[string]*unit
 	byID    map[uint64]*unit
@@ -83,11 +84,19 @@ func Open(_ context.Context, dir, run, rules string) (*Store, error) {
 	return s, nil
 }
 
+// Has reports whether DIR holds a file of digests, whoever's.
+func Has(dir string) bool {
+	_, err := os.Lstat(nameIn(dir))
+	return err == nil
+}
+
+func nameIn(dir string) string { return filepath.Join(dir, "digests.db") }
+
 func open(dir, run, rules, boot string, memory int64) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, name: filepath.Join(dir, "digests.db"), run: run, rules: rules, boot: boot, memory: memory, hashes: maphash.MakeSeed()}
+	s := &Store{dir: dir, name: nameIn(dir), run: run, rules: rules, boot: boot, memory: memory, hashes: maphash.MakeSeed()}
 	err := s.empty()
 	if err == nil {
 		err = s.load()
@@ -108,6 +117,19 @@ func open(dir, run, rules, boot string, memory int64) (*Store, error) {
 // Lost says why what the file held is not believed; nil when it is, or when there
 // was no file. Whoever uses the digests then compares with the target once more.
 func (s *Store) Lost() error { return s.lost }
+
+// Current reports whether the file is as it was when it was opened, by name, length
+// and time: no other process has written to it since. It is for a store that has
+// not written itself.
+func (s *Store) Current() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := os.Lstat(s.name)
+	if s.file == nil || s.opened == nil {
+		return s.broken == nil && errors.Is(err, os.ErrNotExist)
+	}
+	return s.broken == nil && err == nil && os.SameFile(s.opened, now) && s.opened.Size() == now.Size() && s.opened.ModTime().Equal(now.ModTime())
+}
 
 // empty forgets all.
 func (s *Store) empty() (err error) {

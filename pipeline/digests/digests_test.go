@@ -130,3 +130,42 @@ func TestForgetsWhatIsNotItsOwn(t *testing.T) {
 		must(t, s.Keep(ctx, "rows/chat", maps.All(map[string]pipeline.Known{"k": {Sum: sum(2)}})))
 	}
 }
+
+// A store that was opened before the lock was taken is only of use while nobody
+// else has written.
+func TestCurrent(t *testing.T) {
+	t.Parallel()
+	dir, ctx := t.TempDir(), t.Context()
+	is := func(s *Store, want bool, when string) {
+		t.Helper()
+		if s.Current() != want {
+			t.Errorf("%s: current is %v", when, !want)
+		}
+	}
+	none := opened(t, dir, "a")
+	is(none, true, "no file")
+	if Has(dir) {
+		t.Error("there is a file")
+	}
+	keep := func(key string) {
+		s := opened(t, dir, "a")
+		must(t, s.Keep(ctx, testUnit, maps.All(map[string]pipeline.Known{key: {Sum: sum(1)}})))
+		must(t, s.Close())
+	}
+	keep("a")
+	is(none, false, "a file that was not there")
+	if !Has(dir) {
+		t.Error("there is no file")
+	}
+	s := opened(t, dir, "a")
+	is(s, true, "nobody has written")
+	keep("b")
+	is(s, false, "another process has written")
+	s, other := opened(t, dir, "a"), opened(t, dir, "another")
+	is(other, false, "of another run")
+	is(s, true, "nobody has written since")
+	must(t, os.Rename(nameIn(dir), nameIn(dir)+".away"))
+	is(s, false, "the file is gone")
+	must(t, s.Close())
+	is(s, false, "closed")
+}

@@ -286,7 +286,7 @@ func (s *Store) load() error {
 	if !s.old && string(have) != string(head) {
 		return errOther
 	}
-	s.size = info.Size()
+	s.size, s.opened = info.Size(), info
 	if err := s.expect(s.size); err != nil {
 		return err
 	}
