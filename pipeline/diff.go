@@ -185,10 +185,19 @@ func (d *differ[T]) batch(ctx context.Context, b Batch[T]) error {
 	for _, r := range b.Records {
 		g, ok := got[r.Key()]
 		if !ok {
-			listed, accepted, err := d.refused(ctx, u, r.Key())
-			switch {
-			case err != nil:
+			lines, err := d.lines(ctx, u, r.Key())
+			if err != nil {
 				return err
+			}
+			listed, accepted, why := len(lines) > 0, d.agreed(lines), ""
+			if accepted { // to leave out what it was then
+				if why, err = refusedThen(ctx, lines, r); err != nil {
+					return err
+				}
+			}
+			switch {
+			case why != "":
+				note(&add.Missing, Difference{u.ID(), r.Key(), Missing, "", why})
 			case accepted:
 				add.Excused++
 			case listed:
@@ -278,7 +287,7 @@ func (d *differ[T]) refusals(ctx context.Context, b Batch[T], add *UnitDiff, not
 			}
 		}
 		switch {
-		case accepted:
+		case accepted && d.accepted[r.Reason]:
 			add.Excused++
 		case listed:
 			note(&add.Quarantined, Difference{r.Unit, r.Key, Quarantined, r.Column, string(r.Reason) + ": " + r.Detail})
@@ -295,11 +304,16 @@ const Replayed Reason = "replayed"
 // refused reports whether the key stands in the quarantine, and whether all its
 // reasons are accepted.
 func (d *differ[T]) refused(ctx context.Context, u Unit, key string) (listed, accepted bool, err error) {
-	if d.Journal == nil {
-		return false, false, nil
-	}
-	lines, err := d.Journal.Refused(ctx, u.ID(), key)
+	lines, err := d.lines(ctx, u, key)
 	return len(lines) > 0, d.agreed(lines), err
+}
+
+// lines are those of the quarantine of a key.
+func (d *differ[T]) lines(ctx context.Context, u Unit, key string) ([]Refusal, error) {
+	if d.Journal == nil {
+		return nil, nil
+	}
+	return d.Journal.Refused(ctx, u.ID(), key)
 }
 
 // agreed reports whether all reasons of a refused record are accepted.
@@ -311,10 +325,7 @@ func (d *differ[T]) agreed(lines []Refusal) bool {
 // its key, which is then no concern of the comparison, and whether that is
 // accepted.
 func (d *differ[T]) another(ctx context.Context, u Unit, key string) (another, accepted bool, err error) {
-	if d.Journal == nil {
-		return false, false, nil
-	}
-	lines, err := d.Journal.Refused(ctx, u.ID(), key)
+	lines, err := d.lines(ctx, u, key)
 	if !slices.ContainsFunc(lines, func(l Refusal) bool { return l.Reason == Duplicate }) {
 		return false, false, err
 	}

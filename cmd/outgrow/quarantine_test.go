@@ -158,6 +158,16 @@ func TestOrphansAreKeptAndAccepted(t *testing.T) {
 	counts["knowledge_directory"] -= 2
 	l.sameCounts(counts, 674)
 	l.in("status", "--to", l.env).exits(0, "orphan (accepted)")
+
+	// It was agreed to of what they are, not of whatever the source holds later.
+	l.edit(func(db *sql.DB) {
+		if _, err := db.Exec("UPDATE chat_message SET chat_id = (SELECT min(id) FROM chat) WHERE id = 'orphan-1'"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	l.verify().exits(4, "+ rows/chat_message orphan-1: the quarantine holds another state of it", "1 missing, 0 extra")
+	l.sync().exits(0, "1 new, 0 changed")
+	l.equal()
 }
 
 // What plan was told to accept, migrate knows.
