@@ -22,8 +22,12 @@ var plainName = sync.OnceValue(func() *regexp.Regexp {
 		`OTEL_(EXPORTER_OTLP_ENDPOINT|EXPORTER_OTLP_INSECURE|SERVICE_NAME|OTLP_SPAN_EXPORTER))$`)
 })
 
-// Plain reports whether a variable's value may be shown.
+// Plain reports whether a variable's value may be shown. An empty one says nothing,
+// and could not be asked for: a reference to it in a Compose file is an error there.
 func Plain(name string, value Secret) bool {
+	if value == "" {
+		return true
+	}
 	hidden := false
 	addURL(value.Reveal(), func(string) { hidden = true })
 	return plainName().MatchString(name) && !hidden

@@ -25,7 +25,7 @@ const image = "registry.internal:5000/owui/open-webui:0.12.4"
 func variables() map[string]env.Secret {
 	return map[string]env.Secret{
 		"VECTOR_DB": "pgvector", "UVICORN_WORKERS": "1", "RAG_EMBEDDING_MODEL": "yes", "WEBUI_NAME": "a $b ${c} $$ $(VECTOR_DB) {{ .Values.x }} #d 'e' \"f\" \\", "CORS_ALLOW_ORIGIN": "https://a;https://b\nline",
-		"DATABASE_URL": "postgresql://u:p@h/d", "REDIS_URL": "redis://r/0", "S3_SECRET_ACCESS_KEY": " a$b ${c} {{x}}\ttab\n", "ANY_OTHER": "0x1", "ENABLE_DB_MIGRATIONS": "false", "DATA_DIR": "/app/backend/data",
+		"DATABASE_URL": "postgresql://u:p@h/d", "OPENAI_API_KEY": "", "REDIS_URL": "redis://r/0", "S3_SECRET_ACCESS_KEY": " a$b ${c} {{x}}\ttab\n", "ANY_OTHER": "0x1", "ENABLE_DB_MIGRATIONS": "false", "DATA_DIR": "/app/backend/data",
 	}
 }
 
