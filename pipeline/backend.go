@@ -58,6 +58,13 @@ type Visitor[T Record] interface {
 	Visit(ctx context.Context, unit Unit, keys []string, f func(key string, r T) error) error
 }
 
+// Holder tells of a source which keys it holds, without reading their records. It
+// may be asked for many that it does not hold.
+type Holder interface {
+	// Held leaves out the keys that are not there.
+	Held(ctx context.Context, unit Unit, keys []string) ([]string, error)
+}
+
 // KeyLister lists the keys of a unit, in any order.
 type KeyLister interface {
 	Keys(ctx context.Context, unit Unit) iter.Seq2[string, error]

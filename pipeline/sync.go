@@ -218,7 +218,7 @@ func (s *syncer[T]) run(ctx context.Context) error {
 			if !gone[u.ID()] {
 				continue
 			}
-			if err := s.removeUnseen(ctx, u); err != nil {
+			if err := s.removeUnseen(ctx, u, s.gone); err != nil {
 				return err
 			}
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"outgrow/pipeline"
@@ -243,4 +245,66 @@ func TestSyncSwaps(t *testing.T) {
 			}
 		})
 	}
+}
+
+// hiding is a source that does not give one record, and holds it.
+type hiding struct {
+	*pipetest.Memory[*vec]
+	key string
+}
+
+func (h *hiding) Read(ctx context.Context, part pipeline.Part, after pipeline.Cursor) iter.Seq2[pipeline.Batch[*vec], error] {
+	return func(yield func(pipeline.Batch[*vec], error) bool) {
+		for b, err := range h.Memory.Read(ctx, part, after) {
+			b.Records = slices.DeleteFunc(slices.Clone(b.Records), func(v *vec) bool { return v.ID == h.key })
+			if b.Read = len(b.Records); !yield(b, err) {
+				return
+			}
+		}
+	}
+}
+
+func (h *hiding) Held(ctx context.Context, u pipeline.Unit, keys []string) (held []string, err error) {
+	got, err := h.Get(ctx, u, keys)
+	for k := range got {
+		held = append(held, k)
+	}
+	return held, err
+}
+
+// What the source holds is not removed, even where it was not given; what it has no
+// more is.
+func TestSyncRemovesNothingHeld(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	w := newWorld(t, 3)
+	if _, err := w.sync(w.target, nil); err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	for key := range w.target.all(parents) {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	src := &hiding{w.source, keys[0]}
+	from := func(d *pipeline.Delta[*vec]) { d.Source = src }
+	_, err := w.sync(w.target, from)
+	var e *pipeline.Error
+	if !errors.Is(err, pipeline.ErrHeld) || !errors.As(err, &e) || e.Key != keys[0] || e.Unit != parents.ID() || e.Hint == "" || pipeline.ExitCode(err) != pipeline.ExitEnvironment {
+		t.Errorf("a record that the source holds and did not give: %v", err)
+	}
+	if w.follows(); t.Failed() {
+		t.FailNow()
+	}
+	src.key = ""
+	if err := w.source.Delete(ctx, parents, keys[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.sync(w.target, from); err != nil {
+		t.Fatal(err)
+	}
+	if w.target.all(parents)[keys[0]] != nil {
+		t.Error("what the source has no more is on the target")
+	}
+	w.follows()
 }

@@ -8,14 +8,17 @@ import (
 	"slices"
 )
 
-// removeUnseen removes what the source has no more.
-func (s *syncer[T]) removeUnseen(ctx context.Context, u Unit) error {
+// removeUnseen removes what was not seen in this pass, once check agrees.
+func (s *syncer[T]) removeUnseen(ctx context.Context, u Unit, check func(context.Context, Unit, []string) error) error {
 	for keys, err := range s.Digests.Unseen(ctx, u.ID()) {
 		if err != nil {
 			return err
 		}
 		for part := range slices.Chunk(keys, page) {
-			if part, err = s.mine(ctx, u, part); err == nil {
+			if err = check(ctx, u, part); err == nil {
+				part, err = s.mine(ctx, u, part)
+			}
+			if err == nil {
 				err = s.take(ctx, u, part, leaveGone)
 			}
 			if err != nil {
@@ -25,6 +28,30 @@ func (s *syncer[T]) removeUnseen(ctx context.Context, u Unit) error {
 	}
 	return nil
 }
+
+// gone makes sure that the source does not hold records that were not seen: if it
+// does, it was not read as it is, and nothing of it may leave the target.
+func (s *syncer[T]) gone(ctx context.Context, u Unit, keys []string) error {
+	h, ok := s.Source.(Holder)
+	if !ok {
+		return nil
+	}
+	var held []string
+	err := s.Backoff.Do(ctx, func(int) (err error) { held, err = h.Held(ctx, u, keys); return err })
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return nil
+	case err != nil:
+		return fmt.Errorf("asking the source what it holds of %s: %w", u.ID(), err)
+	case len(held) > 0:
+		return &Error{Op: "removing what the source has no more", Unit: u.ID(), Key: held[0], Exit: ExitEnvironment, Err: ErrHeld,
+			Hint: "nothing that the source holds was removed; see that its database is whole (PRAGMA integrity_check), then run the same command again"}
+	}
+	return nil
+}
+
+// ErrHeld says that a source holds a record that it did not give when it was read.
+var ErrHeld = errors.New("the source holds it, and did not give it when it was read")
 
 // page is how many records are removed at a time.
 const page = 1000
@@ -156,7 +183,8 @@ func (s *syncer[T]) dropUnit(ctx context.Context, u Unit) error {
 		err = s.Backoff.Do(ctx, func(int) error { return d.Drop(ctx, u) })
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
-		if err := s.removeUnseen(ctx, u); err != nil {
+		nothing := func(context.Context, Unit, []string) error { return nil } // the source has no such unit
+		if err := s.removeUnseen(ctx, u, nothing); err != nil {
 			return err
 		}
 		if err := s.removeUnknown(ctx, u); err != nil {

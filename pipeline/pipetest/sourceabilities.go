@@ -107,6 +107,28 @@ func (s *sourceSuite[R]) abilities(t T) {
 			checkGet(t, ctx, g, u, s.want[u.ID()], s.Equal)
 		}
 	})
+	t.Run("Held", func(t T) {
+		h, ok := src.(pipeline.Holder)
+		if !ok || s.NoGet {
+			t.Skip("no Holder")
+		}
+		for _, u := range units {
+			var keys []string
+			for _, r := range s.want[u.ID()].Records {
+				keys = append(keys, r.Key())
+			}
+			held, err := h.Held(ctx, u, append([]string{"no such key", "a" + pipeline.KeySeparator + "b"}, keys...))
+			must(t, err, "asking for what %s holds", u.ID())
+			slices.Sort(held)
+			if slices.Sort(keys); !slices.Equal(held, keys) {
+				t.Errorf("%s holds %q, want %q", u.ID(), held, keys)
+			}
+			none, err := h.Held(ctx, u, nil)
+			if must(t, err, "asking for nothing of %s", u.ID()); len(none) > 0 {
+				t.Errorf("%s holds %q of no keys", u.ID(), none)
+			}
+		}
+	})
 	t.Run("Keys", func(t T) {
 		k, ok := src.(pipeline.KeyLister)
 		if !ok {

@@ -63,6 +63,7 @@ var (
 	_ pipeline.Counter               = (*Source)(nil)
 	_ pipeline.Getter[*pipeline.Row] = (*Source)(nil)
 	_ pipeline.KeyLister             = (*Source)(nil)
+	_ pipeline.Holder                = (*Source)(nil)
 	_ pipeline.Identifier            = (*Source)(nil)
 	_ pipeline.Checker               = (*Source)(nil)
 )

@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 
 	"outgrow/pipeline"
 )
@@ -151,65 +150,6 @@ func (s *Source) header(t *TableInfo) (*pipeline.Table, error) {
 	return h, nil
 }
 
-// Get fetches rows by key. A key column that holds a blob is not found.
-func (s *Source) Get(ctx context.Context, unit pipeline.Unit, keys []string) (map[string]*pipeline.Row, error) {
-	t, err := s.readable(unit.Name)
-	if err != nil {
-		return nil, err
-	}
-	h, err := s.header(t)
-	if err != nil {
-		return nil, err
-	}
-	found := make(map[string]*pipeline.Row, len(keys))
-	asked := make(map[string]bool, len(keys))
-	for _, k := range keys {
-		asked[k] = true
-	}
-	take := func(v []any) error {
-		r := &pipeline.Row{Table: h, Values: slices.Clone(v)}
-		if k := r.Key(); asked[k] { // an integer equals other texts than its own
-			found[k] = r
-		}
-		return nil
-	}
-	query := "SELECT " + selection(h.Columns) + " FROM " + ident(t.Name) + " WHERE "
-	column := func(i int) string { return ident(h.Columns[i]) }
-	const most = 500
-	for chunk := range slices.Chunk(keys, most) {
-		if len(h.Key) == 1 && !slices.Contains(chunk, pipeline.NullKey) {
-			args := make([]any, 0, len(chunk))
-			for _, k := range chunk {
-				args = append(args, k)
-			}
-			sql := query + column(h.Key[0]) + " IN (?" + strings.Repeat(",?", len(chunk)-1) + ")"
-			if err := s.each(ctx, sql, take, args...); err != nil {
-				return nil, openError(s.path, err)
-			}
-			continue
-		}
-		for _, k := range chunk {
-			var args []any
-			var terms []string
-			values := strings.SplitN(k, pipeline.KeySeparator, len(h.Key))
-			if len(values) != len(h.Key) {
-				continue
-			}
-			for i, p := range values {
-				if p == pipeline.NullKey {
-					terms = append(terms, column(h.Key[i])+" IS NULL")
-					continue
-				}
-				terms, args = append(terms, column(h.Key[i])+" = ?"), append(args, p)
-			}
-			if err := s.each(ctx, query+strings.Join(terms, " AND "), take, args...); err != nil {
-				return nil, openError(s.path, err)
-			}
-		}
-	}
-	return found, nil
-}
-
 // Keys lists the keys of a table.
 func (s *Source) Keys(ctx context.Context, unit pipeline.Unit) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
@@ -223,10 +163,7 @@ func (s *Source) Keys(ctx context.Context, unit pipeline.Unit) iter.Seq2[string,
 			yield("", err)
 			return
 		}
-		slim := &pipeline.Table{Name: t.Name}
-		for i, k := range h.Key {
-			slim.Columns, slim.Key = append(slim.Columns, h.Columns[k]), append(slim.Key, i)
-		}
+		slim := keysOf(h)
 		for row, err := range s.scan(ctx, t, selection(slim.Columns), "") {
 			if err != nil {
 				yield("", err)
