@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -75,7 +76,7 @@ func TestGlance(t *testing.T) {
 					t.Errorf("%s: only %d rows are looked at in the file: the test shows too little", name, looked)
 				}
 			}
-			for name := range shapes() {
+			for _, name := range slices.Sorted(maps.Keys(shapes())) { // so that rng gives each the same every time
 				for _, hundredths := range []uint64{0, 5, 50, 92, 99, 100} {
 					same := sameness(rng.Uint64(), hundredths)
 					part, after := anyPart(rng, plain, name)
