@@ -8,10 +8,11 @@ import (
 )
 
 // A unit's records are written together, whichever batches they come from, until
-// there are so many of them.
+// there are so many of them. What is left when the unit was read waits for nobody
+// else, so it should not be much.
 const (
-	togetherRecords = 1000
-	togetherBytes   = 4 << 20
+	togetherRecords = 500
+	togetherBytes   = 1 << 20
 )
 
 func (o *offered[T]) len() int { return len(o.fresh) + len(o.changed) }

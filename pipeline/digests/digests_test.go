@@ -169,3 +169,77 @@ func TestCurrent(t *testing.T) {
 	must(t, s.Close())
 	is(s, false, "closed")
 }
+
+// Few that were not seen among many are found, wherever the index is, in pages,
+// while what was listed is forgotten and while the index grows.
+func TestFewUnseen(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		limit             int64
+		many, gone, pages int
+	}{"in memory": {memory, 90_000, 5_600, 2}, "on disk": {1 << 16, 9_000, 500, 1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			s, err := open(t.TempDir(), "a", "rules", "boot", c.limit)
+			must(t, err)
+			defer s.Close() //nolint:errcheck // a test
+			many, gone := c.many, c.gone
+			key := func(i int) string { return fmt.Sprintf("key %06d", i*7919%many) }
+			for _, unit := range []string{"rows/a", "rows/b"} {
+				must(t, s.Keep(ctx, unit, func(yield func(string, pipeline.Known) bool) {
+					for i := range many {
+						if !yield(key(i), pipeline.Known{Sum: sum(byte(i))}) {
+							return
+						}
+					}
+				}))
+			}
+			s.Pass()
+			var seen, want []string
+			for i := range many {
+				if i < gone {
+					want = append(want, key(i))
+				} else {
+					seen = append(seen, key(i))
+				}
+			}
+			for _, unit := range []string{"rows/a", "rows/b"} {
+				_, err = s.Look(ctx, unit, seen)
+				must(t, err)
+			}
+			if _, few := s.few("rows/a"); !few {
+				t.Fatal("it would look through the blocks")
+			}
+			slices.Sort(want)
+			var got []string
+			pages := 0
+			for page, err := range s.Unseen(ctx, "rows/a") {
+				must(t, err)
+				got, pages = append(got, page...), pages+1
+				must(t, s.Forget(ctx, "rows/a", page))
+			}
+			if slices.Sort(got); !slices.Equal(got, want) || pages != c.pages {
+				t.Errorf("%d keys in %d pages, want %d", len(got), pages, len(want))
+			}
+			// Growing, it may list once more what is not forgotten.
+			listed := map[string]bool{}
+			for page, err := range s.Unseen(ctx, "rows/b") {
+				must(t, err)
+				for _, k := range page {
+					listed[k] = true
+				}
+				if s.live < 3*int64(many) {
+					more := map[string]pipeline.Known{}
+					for i := range 2 * many {
+						more[fmt.Sprint("new ", i)] = pipeline.Known{Sum: sum(1)}
+					}
+					must(t, s.Keep(ctx, "rows/c", maps.All(more)))
+				}
+			}
+			if got := slices.Sorted(maps.Keys(listed)); !slices.Equal(got, want) {
+				t.Errorf("growing: %d keys, want %d", len(got), len(want))
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package digests
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"slices"
@@ -176,21 +177,36 @@ func (s *Store) Count(_ context.Context, unit string) (held, unseen int64, err e
 	return held, unseen, wrap("counting digests", s.broken)
 }
 
-// A page of the keys that were not seen ends behind the block of the log in which
-// it has so many of them, or so many bytes.
+// A page of the keys that were not seen ends behind the block of the log, or behind
+// the stretch of the index, in which it has so many of them, or so many bytes.
 const (
 	enough      = 5000
 	enoughBytes = 1 << 20
+	// seldom is how many times more are seen where the index is looked through for
+	// those that are not, instead of the unit's blocks.
+	seldom = 16
+	// stretch is how many slots are looked at together.
+	stretch = 1 << 14
 )
 
 // Unseen lists, in pages, the keys of a unit that were not seen in this pass.
-// What it has listed may be forgotten meanwhile.
+// What it has listed may be forgotten meanwhile, and is listed once more if it is
+// not, should the index have to grow for what is kept meanwhile.
 func (s *Store) Unseen(_ context.Context, unit string) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) {
+		bits, few := s.few(unit)
 		for next := 0; next >= 0; {
 			var page []string
 			var err error
-			if page, next, err = s.unseen(unit, next); err != nil {
+			if now, _ := s.few(unit); few && now != bits { // the slots are others
+				few, next = false, 0
+			}
+			if few {
+				page, next, err = s.unseenInIndex(unit, next)
+			} else {
+				page, next, err = s.unseen(unit, next)
+			}
+			if err != nil {
 				yield(nil, wrap("listing digests", err))
 				return
 			}
@@ -199,6 +215,57 @@ func (s *Store) Unseen(_ context.Context, unit string) iter.Seq2[[]string, error
 			}
 		}
 	}
+}
+
+// few reports whether most of a unit was seen in this pass. bits tell whether the
+// index has grown.
+func (s *Store) few(unit string) (bits uint, few bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.units[unit]
+	if u == nil || s.broken != nil {
+		return 0, false
+	}
+	return s.index.bits, u.unseen*seldom < u.all
+}
+
+// unseenInIndex looks through the index, from the slot next on, until there is a
+// page; next is -1 at the end.
+func (s *Store) unseenInIndex(unit string, next int) (page []string, _ int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.units[unit]
+	if u == nil || s.broken != nil {
+		return nil, -1, s.broken
+	}
+	slots, size := 1<<s.index.bits, 0
+	for next < slots && len(page) < enough && size < enoughBytes {
+		var found []slot
+		for end := min(next+stretch, slots); next < end; next++ {
+			o, err := s.index.get(uint64(next))
+			if err != nil {
+				return nil, -1, err
+			}
+			if !o.empty() && !o.seen() {
+				found = append(found, o)
+			}
+		}
+		slices.SortFunc(found, func(a, b slot) int { return cmp.Compare(a.ref, b.ref) })
+		for _, o := range found {
+			e, err := s.read(o)
+			if err != nil {
+				return nil, -1, err
+			}
+			if e.unit == u.id {
+				page, size = append(page, string(e.key)), size+len(e.key)
+			}
+		}
+	}
+	slices.Sort(page)
+	if next == slots {
+		next = -1
+	}
+	return page, next, nil
 }
 
 // unseen reads blocks of a unit until there is a page; next is -1 at the end.
