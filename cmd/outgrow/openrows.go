@@ -86,6 +86,9 @@ func (o *opener) rowsToPostgres(l *lane[*pipeline.Row], src database, head strin
 	}
 	tables, keys := columnsOf(cols)
 	l.rules = rows.RulesFor(buildVersion(), tables)
+	if o.opt.write && o.opt.verify { // a pass
+		l.readAhead(o.ctx, o.state)
+	}
 	if err := o.mapRows(l, src, names(cols), keys, func(opt rows.Options) rowChange { return rows.Transform(tables, opt) }); err != nil {
 		return err
 	}
@@ -100,9 +103,6 @@ func (o *opener) rowsToPostgres(l *lane[*pipeline.Row], src database, head strin
 		return err
 	}
 	l.back = target
-	if o.opt.write {
-		l.readAhead(o.ctx, o.state)
-	}
 	return nil
 }
 
