@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Delta is a lane whose target, written by an earlier run, is to follow its
@@ -251,19 +253,29 @@ func (s *syncer[T]) scan(ctx context.Context, units []Unit) error {
 	if len(units) == 0 { // nil would be all
 		return nil
 	}
+	var owning errgroup.Group
+	owning.SetLimit(max(s.Workers, 2))
 	for _, u := range units {
-		if err := s.Gate.Wait(ctx, u.After); err != nil {
-			return err
+		if err := s.prepare(ctx, u); err != nil {
+			return errors.Join(err, owning.Wait())
 		}
-		if err := s.Backoff.Do(ctx, func(int) error { return s.Sink.Prepare(ctx, u) }); err != nil {
-			return fmt.Errorf("preparing %s: %w", u.ID(), err)
-		}
-		if err := s.Backoff.Do(ctx, func(int) error { return s.own(ctx, u) }); err != nil {
-			return err
-		}
+		owning.Go(func() error { return s.Backoff.Do(ctx, func(int) error { return s.own(ctx, u) }) })
+	}
+	if err := owning.Wait(); err != nil {
+		return err
 	}
 	return Scan(ctx, Survey[T]{Source: s.Source, Transforms: s.Transforms, Units: units, Workers: s.Workers, PartBytes: s.PartBytes,
 		Meter: s.Meter, Backoff: s.Backoff, Read: s.read, Handle: s.batch, UnitDone: s.drain})
+}
+
+func (s *syncer[T]) prepare(ctx context.Context, u Unit) error {
+	if err := s.Gate.Wait(ctx, u.After); err != nil {
+		return err
+	}
+	if err := s.Backoff.Do(ctx, func(int) error { return s.Sink.Prepare(ctx, u) }); err != nil {
+		return fmt.Errorf("preparing %s: %w", u.ID(), err)
+	}
+	return nil
 }
 
 // goneUnits are those that this or an earlier run wrote, and that are not in the

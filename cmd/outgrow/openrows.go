@@ -86,8 +86,15 @@ func (o *opener) rowsToPostgres(l *lane[*pipeline.Row], src database, head strin
 	}
 	tables, keys := columnsOf(cols)
 	l.rules = rows.RulesFor(buildVersion(), tables)
-	if o.opt.write && o.opt.verify { // a pass
-		l.readAhead(o.ctx, o.state)
+	if o.opt.verify {
+		if o.opt.write { // a pass
+			l.readAhead(o.ctx, o.state)
+		}
+		target, err := back.Open(o.ctx, back.Config{URL: o.to.Database.URL, Schema: o.to.Database.Schema, Columns: names(cols), MaxConns: int32(o.writers()) + 1})
+		if err != nil {
+			return err
+		}
+		l.back = target
 	}
 	if err := o.mapRows(l, src, names(cols), keys, func(opt rows.Options) rowChange { return rows.Transform(tables, opt) }); err != nil {
 		return err
@@ -95,14 +102,6 @@ func (o *opener) rowsToPostgres(l *lane[*pipeline.Row], src database, head strin
 	if o.silence(t.Comment, l); o.rehearsal != "" {
 		o.tell(pipeline.Note, silence.Silenced, 0, "the target is a rehearsal's database: what Open WebUI does by itself is silenced on the way there (in the ledger)", "")
 	}
-	if !o.opt.verify {
-		return nil
-	}
-	target, err := back.Open(o.ctx, back.Config{URL: o.to.Database.URL, Schema: o.to.Database.Schema, Columns: names(cols), MaxConns: int32(o.writers()) + 1})
-	if err != nil {
-		return err
-	}
-	l.back = target
 	return nil
 }
 
