@@ -48,6 +48,7 @@ type Store struct {
 	opened  os.FileInfo // the file when it was opened, nil where there was none
 	size    int64       // of the log, as far as it is good
 	writing bool        // begun stands at the log's end, ended does not
+	loading bool        // what is asked for has been replaced, wherever it is
 	synced  bool        // all that was written is durable
 	old     bool        // the log is one of oldMagic
 	broken  error       // the index does not fit the log any more
@@ -366,7 +367,12 @@ func (s *Store) find(unit uint64, key []byte, hash uint64) (uint64, slot, error)
 	})
 }
 
-func (s *Store) read(o slot) (entry, error) { return s.windows.read(s.file, s.size, o.at()) }
+func (s *Store) read(o slot) (entry, error) {
+	if s.loading {
+		return s.windows.single(s.file, s.size, o.at())
+	}
+	return s.windows.read(s.file, s.size, o.at())
+}
 
 func wrap(op string, err error) error {
 	if err == nil {

@@ -291,6 +291,8 @@ func (s *Store) load() error {
 		return err
 	}
 	by := s.boot // of the process that wrote last, when it has not ended
+	s.loading = true
+	defer func() { s.loading = false }()
 	end, err := blocks(f, int64(len(head)), s.size, func(at int64, payload []byte) error {
 		return entries(at, payload, func(e entry) error {
 			switch e.kind {

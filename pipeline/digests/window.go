@@ -21,7 +21,25 @@ type window struct {
 // read and some more.
 type windows struct {
 	list [16]window
+	one  []byte
 	tick uint64
+}
+
+// single gives the entry at this offset without a window, for those that are read
+// in no order.
+func (l *windows) single(f *os.File, size, at int64) (entry, error) {
+	if l.one == nil {
+		l.one = make([]byte, 512)
+	}
+	b := l.one[:min(size-at, int64(len(l.one)))]
+	if _, err := f.ReadAt(b, at); err != nil {
+		return entry{}, err
+	}
+	if e, n := decode(b); n > 0 {
+		e.at = at
+		return e, nil
+	}
+	return l.read(f, size, at)
 }
 
 // read gives the entry at this offset.
