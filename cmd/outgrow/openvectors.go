@@ -67,6 +67,11 @@ func (o *opener) openVectors() error {
 	if !o.opt.verify {
 		return nil
 	}
+	if f, ok := l.sink.(interface{ Fits(context.Context) error }); ok && !o.opt.write {
+		if err := f.Fits(o.ctx); err != nil {
+			return err
+		}
+	}
 	// Nobody uses a store that is compared; one that is written to meanwhile is
 	// read from a copy.
 	back, err := to.source(o.ctx, storeSide{v: o.to.Vector, log: o.log, workers: l.workers, private: side.private, ids: side.ids, fs: o.app.fs, stopped: !o.opt.write})

@@ -79,6 +79,8 @@ func clock(d time.Duration) string {
 // ago prints an age: "4 s ago", "3 days ago".
 func ago(d time.Duration) string {
 	switch {
+	case d <= -time.Second: // a clock that was set back, or another machine's
+		return strings.TrimSuffix(ago(-d), " ago") + " ahead of this machine's clock"
 	case d < 2*time.Minute:
 		return fmt.Sprintf("%d s ago", int(d.Seconds()))
 	case d < 2*time.Hour:

@@ -42,3 +42,20 @@ func TestVerifyOfATargetThatIsNotComplete(t *testing.T) {
 	do(t, l.dsn, "DELETE FROM alembic_version")
 	l.verify(rows...).exits(4, "says no revision")
 }
+
+// Vectors are not proven where the variables say another column or index than the
+// table has: Open WebUI would not start on it.
+func TestVerifyByOtherVectorVariables(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	l.migrate("--only", "rows,vectors").exits(0)
+	for name, value := range map[string]string{"PGVECTOR_INITIALIZE_MAX_VECTOR_LENGTH": "768", "PGVECTOR_USE_HALFVEC": "true"} {
+		l.set(name, value)
+		l.verify("--only", "vectors").exits(2, "column vector of document_chunk is vector(1536)", "would refuse to start", "set PGVECTOR_").nextStep()
+		l.set(name, "")
+	}
+	do(t, l.dsn, "CREATE INDEX idx_document_chunk_vector ON document_chunk USING hnsw (vector vector_cosine_ops)")
+	l.verify("--only", "vectors").exits(2, "is hnsw, the variables ask for ivfflat", "PGVECTOR_INDEX_METHOD=hnsw").nextStep()
+	l.set("PGVECTOR_INDEX_METHOD", "hnsw")
+	l.verify("--only", "vectors", "--searches", "0").exits(0, "verify: equal")
+}

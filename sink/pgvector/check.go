@@ -2,6 +2,7 @@ package pgvector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -115,30 +116,54 @@ func (s *Sink) layoutFindings(f facts) (out []pipeline.Finding) {
 			refuse(Layout, "name another database, or drop that table", "column %s of document_chunk is %s, not %s", name, orNone(got), want)
 		}
 	}
-	if got := f.columns["vector"]; !l.SameType(got) {
-		refuse(Dimension, fmt.Sprintf("set PGVECTOR_INITIALIZE_MAX_VECTOR_LENGTH and PGVECTOR_USE_HALFVEC as the column is, or drop the table: DROP TABLE %s", s.table),
-			"column vector of document_chunk is %s, the variables ask for %s: Open WebUI would refuse to start", orNone(got), l.ColumnType())
-	}
 	if f.key != "id" {
 		refuse(Layout, "name another database, or drop that table", "the primary key of document_chunk is (%s), not (id)", f.key)
 	}
 	if !f.mine {
 		refuse(Layout, fmt.Sprintf("ALTER TABLE %s OWNER TO the role of the URL", s.table), "document_chunk belongs to another role: its indexes cannot be taken away for the load")
 	}
+	out = append(out, s.startFindings(f)...)
+	slices.SortStableFunc(out, func(a, b pipeline.Finding) int { return strings.Compare(a.Text, b.Text) })
+	return out
+}
+
+// startFindings are about what Open WebUI itself looks at when it starts.
+func (s *Sink) startFindings(f facts) (out []pipeline.Finding) {
+	l := s.layout
+	if got := f.columns["vector"]; !l.SameType(got) {
+		out = append(out, pipeline.Finding{Severity: pipeline.Refuse, Reason: Dimension,
+			Text: fmt.Sprintf("column vector of document_chunk is %s, the variables ask for %s: Open WebUI would refuse to start", orNone(got), l.ColumnType()),
+			Fix:  fmt.Sprintf("set PGVECTOR_INITIALIZE_MAX_VECTOR_LENGTH and PGVECTOR_USE_HALFVEC as the column is, or drop the table: DROP TABLE %s", s.table)})
+	}
 	for _, x := range f.indexes {
 		if x.Name != vectors.VectorIndex {
 			continue
 		}
 		if x.Method != l.Method {
-			refuse(Layout, fmt.Sprintf("set PGVECTOR_INDEX_METHOD=%s, or DROP INDEX %s", x.Method, pg.Ident(s.schema, x.Name)),
-				"index %s is %s, the variables ask for %s: Open WebUI would refuse to start", x.Name, x.Method, l.Method)
+			out = append(out, pipeline.Finding{Severity: pipeline.Refuse, Reason: Layout,
+				Text: fmt.Sprintf("index %s is %s, the variables ask for %s: Open WebUI would refuse to start", x.Name, x.Method, l.Method),
+				Fix:  fmt.Sprintf("set PGVECTOR_INDEX_METHOD=%s, or DROP INDEX %s", x.Method, pg.Ident(s.schema, x.Name))})
 		} else if x.OpClass != l.OpClass() {
 			out = append(out, pipeline.Finding{Severity: pipeline.Warn, Reason: Layout, Text: fmt.Sprintf("index %s is of class %s: Open WebUI searches with %s and never uses it", x.Name, x.OpClass, l.OpClass()),
 				Fix: "DROP INDEX " + pg.Ident(s.schema, x.Name) + ", then run this again"})
 		}
 	}
-	slices.SortStableFunc(out, func(a, b pipeline.Finding) int { return strings.Compare(a.Text, b.Text) })
 	return out
+}
+
+// Fits is an error when the target's table is not as the variables say, so that Open
+// WebUI would not start on it. It writes nothing; no table is no error.
+func (s *Sink) Fits(ctx context.Context) error {
+	f, err := s.look(ctx)
+	if err != nil || !f.table {
+		return err
+	}
+	for _, x := range s.startFindings(f) {
+		if x.Severity == pipeline.Refuse {
+			return pipeline.Usage("looking at the target of the vectors", errors.New(x.Text), x.Fix)
+		}
+	}
+	return nil
 }
 
 func orNone(s string) string {
