@@ -4,7 +4,8 @@ answers. Run it with the Python of a venv that has milvus==2.3.5.
 
 That Milvus listens on every address. So this process makes the listening socket for the tests, then enters a network
 namespace of its own, starts Milvus there and carries bytes between the two: a socket stays in the namespace in which
-it was made. Milvus ignores TERM: it is killed, and keeps what it has acknowledged.
+it was made. Milvus ignores TERM: it is killed, and keeps what it has acknowledged. It ends itself where the machine
+has stood still for longer than its leases last, half a minute: then it is started again.
 """
 import ctypes
 import fcntl
@@ -98,13 +99,17 @@ def main():
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(('127.0.0.1', port))
     enter_namespace()
-    child = milvus(data)
+    child, listens = milvus(data), False
     try:
-        wait(child)
-        listener.listen(64)
-        print(listener.getsockname()[1], flush=True)
-        threading.Thread(target=serve, args=(listener,), daemon=True).start()
-        child.wait()
+        while True:
+            wait(child)
+            if not listens:
+                listens = True
+                listener.listen(64)
+                print(listener.getsockname()[1], flush=True)
+                threading.Thread(target=serve, args=(listener,), daemon=True).start()
+            print(f'milvus has ended with {child.wait()}, it is started again', file=sys.stderr, flush=True)
+            child = milvus(data)
     finally:
         child.kill()
         child.wait()
