@@ -13,7 +13,10 @@ import (
 	"outgrow/pipeline"
 )
 
-const connectHint = "check MILVUS_URI, and that the server runs and is reached from here"
+const (
+	connectHint = "check MILVUS_URI, and that the server runs and is reached from here"
+	serverHint  = "Milvus itself fails or refuses here, and its log says more; when that is mended, run the same command again"
+)
 
 // Codes of a Status (milvus pkg/util/merr/errors.go).
 const (
@@ -142,7 +145,7 @@ func Classify(op string, err error) error {
 	case codes.Unimplemented:
 		return pipeline.Environment(op, err, "check MILVUS_URI: what answers there is no Milvus that Open WebUI can use")
 	}
-	return &pipeline.Error{Op: op, Err: err}
+	return &pipeline.Error{Op: op, Err: err, Hint: serverHint}
 }
 
 func ofStatus(op string, e *StatusError) error {
@@ -159,7 +162,7 @@ func ofStatus(op string, e *StatusError) error {
 	case e.Code == codeNoDatabase:
 		return pipeline.Environment(op, e, "check MILVUS_DB")
 	}
-	return &pipeline.Error{Op: op, Err: e}
+	return &pipeline.Error{Op: op, Err: e, Hint: serverHint}
 }
 
 func unwrapped(err error) error {
