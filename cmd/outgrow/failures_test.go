@@ -262,6 +262,39 @@ func TestSourceIsNone(t *testing.T) {
 	l.equal()
 }
 
+// The target's files are never written into the source, by whatever path.
+func TestTargetInSource(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	inside, link := filepath.Join(l.from, "uploads"), filepath.Join(l.dir, "link")
+	if err := os.Symlink(inside, link); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, l.from)
+	for _, folder := range []string{inside, link} {
+		l.set("DATA_DIR", folder)
+		for _, command := range []string{"plan", "migrate"} {
+			l.in(l.pair(command)...).exits(2, "lie in each other").nextStep()
+		}
+		l.migrate("--only", "files").exits(2, "lie in each other")
+	}
+	// And a source that lies where the target's uploads go.
+	from := filepath.Join(l.share, "uploads")
+	if err := os.CopyFS(from, os.DirFS(l.from)); err != nil {
+		t.Fatal(err)
+	}
+	l.set("DATA_DIR", l.share)
+	moved := *l
+	moved.from = from
+	moved.plan().exits(2, "lie in each other")
+	unchanged(t, l.from, before)
+	// What is written elsewhere may be.
+	l.set("DATA_DIR", inside)
+	l.set("PGVECTOR_DB_URL", l.dsn)
+	l.migrate("--only", "vectors").exits(0)
+	unchanged(t, l.from, before)
+}
+
 // nobody runs commands on a lab as an account that owns the target's side alone, with
 // their state in a folder.
 func nobody(t *testing.T, l *lab) (as func(command string) result, state string) {

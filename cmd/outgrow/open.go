@@ -4,13 +4,17 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
 
 	"outgrow/mappings/env"
+	"outgrow/mappings/files"
 	"outgrow/pipeline"
+	sink "outgrow/sink/files"
 )
 
 // openOptions say what the sides are opened for.
@@ -50,6 +54,11 @@ func (a *app) open(p pair, f laneFlags, opt openOptions) (_ *session, err error)
 	if err := notAccepted(s.state); err != nil {
 		return nil, err
 	}
+	if opt.write || !opt.verify {
+		if err := outsideSource(from, to, f); err != nil {
+			return nil, err
+		}
+	}
 	s.readChoices(opt.accept, f.IDConflicts)
 	s.stopped = f.Stopped != nil && *f.Stopped
 	defer func() {
@@ -60,6 +69,26 @@ func (a *app) open(p pair, f laneFlags, opt openOptions) (_ *session, err error)
 	s.refused = &refusedUploads{journal: s.filesJournal}
 	o := &opener{session: s, ctx: a.ctx, flags: f, opt: opt, log: s.logger()}
 	return s, o.open()
+}
+
+// outsideSource refuses a target whose files would be written into the source's
+// DATA_DIR. The same folder on both sides is none: what is there stays in place.
+func outsideSource(from, to env.Deployment, f laneFlags) error {
+	writes := f.pick(pipeline.Files) || f.pick(pipeline.Vectors) && to.Vector.Embedded() || f.pick(pipeline.Rows) && to.Database.Kind == env.SQLite
+	if same, err := sink.SameFolder(from.Mount, to.Mount); err != nil || same || !writes {
+		return nil // a folder that is not there is told of where it is needed
+	}
+	inside, err := within(to.Mount, from.Mount)
+	for _, name := range []string{files.Uploads, "cache", "vector_db"} {
+		if err == nil && !inside {
+			inside, err = within(from.Mount, filepath.Join(to.Mount, name))
+		}
+	}
+	if err != nil || !inside {
+		return err
+	}
+	return pipeline.Usage("choosing the target's DATA_DIR", fmt.Errorf("%s and the source's DATA_DIR, which is never written to, lie in each other", to.Mount),
+		"name a folder beside the source's in DATA_DIR or --to-mount; where the data folder is to stay as it is, leave DATA_DIR out")
 }
 
 // sides reads what the variables say of both sides; from here on their secrets
