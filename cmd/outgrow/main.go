@@ -140,6 +140,8 @@ func surroundings(err error) error {
 		hint = "run as a user that may read the source's DATA_DIR and write the target's"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		hint = "free space on that disk, then run the same command"
+	case errors.Is(err, syscall.EFBIG):
+		hint = "raise the limit of a file's size (ulimit -f), or name a file system that takes files so large, then run the same command"
 	case errors.Is(err, syscall.EROFS):
 		hint = "mount that folder for writing, or name another one"
 	default:
