@@ -11,8 +11,8 @@ import (
 // there are so many of them. What is left when the unit was read waits for nobody
 // else, so it should not be much.
 const (
-	togetherRecords = 500
-	togetherBytes   = 1 << 20
+	togetherRecords = 250
+	togetherBytes   = 256 << 10
 )
 
 func (o *offered[T]) len() int { return len(o.fresh) + len(o.changed) }

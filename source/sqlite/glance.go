@@ -40,7 +40,7 @@ type place struct {
 
 // How many rows in turn are to be the same before the file itself is looked at again.
 const (
-	enoughFirst = 8
+	enoughFirst = 1
 	enoughMost  = 512
 )
 
