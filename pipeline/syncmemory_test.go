@@ -104,7 +104,7 @@ func (w *weighing) Upsert(ctx context.Context, u pipeline.Unit, records []*vec, 
 func TestSyncMemory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	src := &blocks{n: 200, each: 8, size: 4 << 10}
+	src := &blocks{n: 200, each: 8, size: pipeline.TogetherBytes >> 8}
 	sink := &weighing{relational: w.target}
 	from := func(d *pipeline.Delta[*vec]) { d.Source, d.Exact = src, true }
 	if _, err := w.sync(sink, from); err != nil {
