@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"outgrow/pipeline"
 )
@@ -196,7 +197,7 @@ func TestBrokenSources(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			caught(t, record(t, func(r T) {
-				CheckSource(r, SourceCase[*vector]{Want: sample, Open: func(t testing.TB, l pipeline.Limits) pipeline.Source[*vector] {
+				CheckSource(r, SourceCase[*vector]{Want: sample, Ends: time.Second, Open: func(t testing.TB, l pipeline.Limits) pipeline.Source[*vector] {
 					b := &brokenSource{Memory: NewMemory(l, sample(t)...)}
 					c.broken(b, l)
 					return b

@@ -1,12 +1,14 @@
 package pipetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"outgrow/pipeline"
 )
@@ -26,6 +28,9 @@ type SourceCase[R pipeline.Record] struct {
 	// NoGet skips the checks of Get and Keys on keys that are not there; for
 	// readers of stores whose keys are not unique.
 	NoGet bool
+	// Ends is how long what was stopped early may take to end; 0 means five
+	// minutes. Only a reader that never ends waits for so long.
+	Ends time.Duration
 }
 
 // TestSource checks a reader against the contracts of [pipeline.Source],
@@ -37,6 +42,7 @@ func CheckSource[R pipeline.Record](t T, c SourceCase[R]) {
 	if c.Equal == nil {
 		c.Equal = Same[R]
 	}
+	c.Ends = cmp.Or(c.Ends, 5*time.Minute)
 	s := &sourceSuite[R]{SourceCase: c, want: map[string]Expected[R]{}}
 	for _, e := range c.Want(t) {
 		s.want[e.Unit.ID()] = e

@@ -29,7 +29,7 @@ func (s *sourceSuite[R]) breaks(t T) {
 	for range times {
 		stop()
 	}
-	deadline := time.Now().Add(5 * time.Minute) // other tests have theirs
+	deadline := time.Now().Add(s.Ends) // other tests have theirs
 	for runtime.NumGoroutine() > before+times/2 && time.Now().Before(deadline) {
 		time.Sleep(10 * time.Millisecond)
 	}
