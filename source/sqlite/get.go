@@ -11,11 +11,7 @@ import (
 
 // Get fetches rows by key. A key column that holds a blob is not found.
 func (s *Source) Get(ctx context.Context, unit pipeline.Unit, keys []string) (map[string]*pipeline.Row, error) {
-	t, err := s.readable(unit.Name)
-	if err != nil {
-		return nil, err
-	}
-	h, err := s.header(t)
+	_, h, err := s.headed(unit.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -25,11 +21,7 @@ func (s *Source) Get(ctx context.Context, unit pipeline.Unit, keys []string) (ma
 // Held tells which keys a table holds, by its primary key; where rows have another
 // key, of which there may be no index, that is not supported.
 func (s *Source) Held(ctx context.Context, unit pipeline.Unit, keys []string) ([]string, error) {
-	t, err := s.readable(unit.Name)
-	if err != nil {
-		return nil, err
-	}
-	h, err := s.header(t)
+	t, h, err := s.headed(unit.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -97,11 +97,7 @@ type reader struct {
 }
 
 func (s *Source) reader(name string) (*reader, error) {
-	t, err := s.readable(name)
-	if err != nil {
-		return nil, err
-	}
-	header, err := s.header(t)
+	t, header, err := s.headed(name)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +111,16 @@ func (s *Source) reader(name string) (*reader, error) {
 
 func selection(columns []string) string {
 	return join(columns, ", ", func(c string) string { return "+" + ident(c) })
+}
+
+// headed is a table that can be read, with its header.
+func (s *Source) headed(name string) (*TableInfo, *pipeline.Table, error) {
+	t, err := s.readable(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := s.header(t)
+	return t, h, err
 }
 
 // header is what the rows of a table share, with the caller's columns and key.
@@ -153,12 +159,7 @@ func (s *Source) header(t *TableInfo) (*pipeline.Table, error) {
 // Keys lists the keys of a table.
 func (s *Source) Keys(ctx context.Context, unit pipeline.Unit) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		t, err := s.readable(unit.Name)
-		if err != nil {
-			yield("", err)
-			return
-		}
-		h, err := s.header(t)
+		t, h, err := s.headed(unit.Name)
 		if err != nil {
 			yield("", err)
 			return
