@@ -36,6 +36,9 @@ func inOrder[T Record](records []T, known map[string]Known) iter.Seq2[string, Kn
 	return func(yield func(string, Known) bool) {
 		left := maps.Clone(known)
 		for _, r := range records {
+			if len(left) == 0 {
+				return
+			}
 			key := r.Key()
 			k, ok := left[key]
 			delete(left, key)

@@ -296,10 +296,7 @@ func (l *lane[T]) Replay(ctx context.Context, lines []pipeline.Refusal) (pipelin
 func (l *lane[T]) Close() error {
 	var errs []error
 	if l.early != nil {
-		<-l.early.done
-		if l.early.store != nil {
-			errs = append(errs, l.early.store.Close())
-		}
+		errs = append(errs, l.early.close())
 	}
 	if l.journal != nil {
 		errs = append(errs, l.journal.Close())

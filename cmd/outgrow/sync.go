@@ -146,6 +146,13 @@ type early struct {
 	store *digests.Store // nil where it cannot be read
 }
 
+func (e *early) close() error {
+	if <-e.done; e.store == nil {
+		return nil
+	}
+	return e.store.Close()
+}
+
 // readAhead begins to read what is remembered, if anything is.
 func (l *lane[T]) readAhead(ctx context.Context, dir string) {
 	if !digests.Has(l.digestsIn(dir)) {
@@ -170,13 +177,10 @@ func (l *lane[T]) openDigests(ctx context.Context, dir string) (*digests.Store, 
 	}
 	if e := l.early; e != nil {
 		l.early = nil
-		<-e.done
-		if e.store != nil && e.run == run && e.store.Current() {
+		if <-e.done; e.store != nil && e.run == run && e.store.Current() {
 			return e.store, nil
 		}
-		if e.store != nil {
-			_ = e.store.Close() // nothing was written to it
-		}
+		_ = e.close() // nothing was written to it
 	}
 	return l.digestsOf(ctx, dir, run)
 }

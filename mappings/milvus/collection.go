@@ -138,6 +138,11 @@ func (s *Store) Load(ctx context.Context, names ...string) error {
 			return err
 		}
 	}
+	return s.await(ctx, names)
+}
+
+// await waits until the server has loaded collections that it was told to load.
+func (s *Store) await(ctx context.Context, names []string) error {
 	for _, name := range names {
 		for wait := 20 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
 			at, err := s.loadState(ctx, name)
@@ -185,7 +190,7 @@ func (s *Store) LoadIndexed(ctx context.Context, all []*Collection) (without map
 			names = append(names, name)
 		}
 	}
-	return without, s.Load(ctx, names...)
+	return without, s.await(ctx, names)
 }
 
 // Drop removes a collection; one that is not there is no error.

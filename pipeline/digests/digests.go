@@ -352,13 +352,16 @@ func (u *unit) count(s slot, n int64) {
 }
 
 func (s *Store) hash(unit uint64, key string) uint64 {
-	return maphash.String(s.hashes, key) ^ unit*0x9e3779b97f4a7c15
+	return maphash.String(s.hashes, key) ^ apart(unit)
 }
 
 // hashOf is hash of a key that is no string, which would have to be copied.
 func (s *Store) hashOf(e entry) uint64 {
-	return maphash.Bytes(s.hashes, e.key) ^ e.unit*0x9e3779b97f4a7c15
+	return maphash.Bytes(s.hashes, e.key) ^ apart(e.unit)
 }
+
+// apart keeps the hashes of a key in two units apart.
+func apart(unit uint64) uint64 { return unit * 0x9e3779b97f4a7c15 }
 
 func (s *Store) find(unit uint64, key []byte, hash uint64) (uint64, slot, error) {
 	return s.index.find(hash, func(o slot) (bool, error) {

@@ -198,11 +198,8 @@ func (s *Store) Unseen(_ context.Context, unit string) iter.Seq2[[]string, error
 		for next := 0; next >= 0; {
 			var page []string
 			var err error
-			if now, _ := s.few(unit); few && now != bits { // the slots are others
-				few, next = false, 0
-			}
 			if few {
-				page, next, err = s.unseenInIndex(unit, next)
+				page, next, few, err = s.unseenInIndex(unit, next, bits)
 			} else {
 				page, next, err = s.unseen(unit, next)
 			}
@@ -217,8 +214,8 @@ func (s *Store) Unseen(_ context.Context, unit string) iter.Seq2[[]string, error
 	}
 }
 
-// few reports whether most of a unit was seen in this pass. bits tell whether the
-// index has grown.
+// few reports whether most of a unit was seen in this pass, and the size of the
+// index.
 func (s *Store) few(unit string) (bits uint, few bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -230,21 +227,25 @@ func (s *Store) few(unit string) (bits uint, few bool) {
 }
 
 // unseenInIndex looks through the index, from the slot next on, until there is a
-// page; next is -1 at the end.
-func (s *Store) unseenInIndex(unit string, next int) (page []string, _ int, err error) {
+// page; next is -1 at the end. Not same: it has another size by now, so that next
+// says nothing of its slots, and it is 0.
+func (s *Store) unseenInIndex(unit string, next int, bits uint) (page []string, _ int, same bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := s.units[unit]
 	if u == nil || s.broken != nil {
-		return nil, -1, s.broken
+		return nil, -1, true, s.broken
 	}
-	slots, size := 1<<s.index.bits, 0
+	if s.index.bits != bits {
+		return nil, 0, false, nil
+	}
+	slots, size := 1<<bits, 0
 	for next < slots && len(page) < enough && size < enoughBytes {
 		var found []slot
 		for end := min(next+stretch, slots); next < end; next++ {
 			o, err := s.index.get(uint64(next))
 			if err != nil {
-				return nil, -1, err
+				return nil, -1, true, err
 			}
 			if !o.empty() && !o.seen() {
 				found = append(found, o)
@@ -254,7 +255,7 @@ func (s *Store) unseenInIndex(unit string, next int) (page []string, _ int, err 
 		for _, o := range found {
 			e, err := s.read(o)
 			if err != nil {
-				return nil, -1, err
+				return nil, -1, true, err
 			}
 			if e.unit == u.id {
 				page, size = append(page, string(e.key)), size+len(e.key)
@@ -265,7 +266,7 @@ func (s *Store) unseenInIndex(unit string, next int) (page []string, _ int, err 
 	if next == slots {
 		next = -1
 	}
-	return page, next, nil
+	return page, next, true, nil
 }
 
 // unseen reads blocks of a unit until there is a page; next is -1 at the end.

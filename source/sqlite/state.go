@@ -106,7 +106,7 @@ func statOf(path string) (stamp, error) {
 // up to the last commit. Format: https://www.sqlite.org/fileformat.html
 // section 4.1.
 func walFrames(f *os.File) (salts uint64, committed int64) {
-	var h [32]byte
+	var h [walHeader]byte
 	if _, err := f.ReadAt(h[:], 0); err != nil {
 		return 0, 0
 	}
@@ -115,9 +115,9 @@ func walFrames(f *os.File) (salts uint64, committed int64) {
 	if page < 512 || page > 65536 {
 		return salts, 0
 	}
-	var frame [24]byte
+	var frame [frameHeader]byte
 	for n := int64(0); ; n++ {
-		if _, err := f.ReadAt(frame[:], 32+n*(24+page)); err != nil || binary.BigEndian.Uint64(frame[8:]) != salts {
+		if _, err := f.ReadAt(frame[:], walHeader+n*(frameHeader+page)); err != nil || binary.BigEndian.Uint64(frame[8:]) != salts {
 			return salts, committed
 		}
 		if binary.BigEndian.Uint32(frame[4:]) != 0 {

@@ -36,22 +36,6 @@ install() {
 	echo "$venv/bin/chroma"
 }
 
-# answers URL PID: until the server there answers, as long as it lives.
-answers() {
-	python3 -c '
-import os, sys, time, urllib.request
-end = time.monotonic() + 300
-while time.monotonic() < end:
-    try: os.kill(int(sys.argv[2]), 0)
-    except OSError: break
-    try:
-        urllib.request.urlopen(sys.argv[1], timeout=5).close()
-        sys.exit(0)
-    except OSError:
-        time.sleep(0.1)
-sys.exit(1)' "$1" "$2"
-}
-
 # launch sets pid and address.
 launch() {
 	local dir=$1 port=${2:-} bin try
@@ -61,7 +45,7 @@ launch() {
 		port=${2:-$(free_ports 1)}
 		"$bin" run --host 127.0.0.1 --port "$port" --path "$dir/data" >>"$dir/log" 2>&1 </dev/null &
 		pid=$!
-		if answers "http://127.0.0.1:$port/api/v2/heartbeat" "$pid"; then
+		if listens "http://127.0.0.1:$port/api/v2/heartbeat" "$pid"; then
 			address=127.0.0.1:$port
 			return
 		fi

@@ -27,16 +27,18 @@ free_ports() {
 	python3 "$(dirname "${BASH_SOURCE[0]}")/free_ports.py" "$1"
 }
 
-# listens PORT PID: until something listens there, as long as the server lives.
+# listens WHERE PID: until something listens at a port, or answers at a URL, as long as the server lives.
 listens() {
 	python3 -c '
-import os, socket, sys, time
+import os, socket, sys, time, urllib.request
+where = sys.argv[1]
 end = time.monotonic() + 300
 while time.monotonic() < end:
     try: os.kill(int(sys.argv[2]), 0)
     except OSError: break
     try:
-        socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5).close()
+        if where.isdigit(): socket.create_connection(("127.0.0.1", int(where)), 5).close()
+        else: urllib.request.urlopen(where, timeout=5).close()
         sys.exit(0)
     except OSError:
         time.sleep(0.1)
