@@ -236,9 +236,10 @@ type Digests interface {
 	Pass()
 	// Seed is that of the origins.
 	Seed() uint64
-	// Unchanged reports whether the target holds of a key what was made of a record
-	// of this origin, under the rules of now; then the key is seen.
-	Unchanged(ctx context.Context, unit, key string, origin Sum) (bool, error)
+	// Unchanged gives what reports, for one goroutine, whether the target holds of a
+	// key what was made of a record of this origin, under the rules of now; then the
+	// key is seen.
+	Unchanged(ctx context.Context, unit string) Same
 	// Look gives what is known of the keys, which are seen from then on.
 	Look(ctx context.Context, unit string, keys []string) (map[string]Known, error)
 	// Keep remembers records that are durable, or in the quarantine; they are

@@ -76,6 +76,7 @@ func (s *syncer[T]) read(ctx context.Context, part Part, after Cursor) iter.Seq2
 		return s.Source.Read(ctx, part, after)
 	}
 	id, began := part.Unit.ID(), false
+	unchanged := s.Digests.Unchanged(ctx, id)
 	return Sift(ctx, s.Source, part, after, s.Digests.Seed(), func(key string, origin Sum) (bool, error) {
 		if !began {
 			s.mu.Lock()
@@ -85,6 +86,6 @@ func (s *syncer[T]) read(ctx context.Context, part Part, after Cursor) iter.Seq2
 				return false, nil
 			}
 		}
-		return s.Digests.Unchanged(ctx, id, key, origin)
+		return unchanged(key, origin)
 	})
 }

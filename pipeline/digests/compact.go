@@ -21,21 +21,58 @@ func (s *Store) block(at int64, f func(entry) error) error {
 	return err
 }
 
-// current gives the slot of an entry that stands for its key; it is empty for
-// any other entry.
-func (s *Store) current(e entry) (i uint64, o slot, err error) {
-	if !summed(e.kind) || s.byID[e.unit] == nil {
-		return 0, slot{}, nil
+// stands reports whether an entry stands for its key.
+func (s *Store) stands(e entry) bool {
+	return summed(e.kind) && s.byID[e.unit] != nil && !s.gone.has(e.at)
+}
+
+// orderMost is of how many entries that do not count any more compact remembers where
+// they stood, and how many lets it be worth while: about 10 MB.
+const orderMost = 100_000
+
+// compacts reports whether the log is to be written anew: it is twice as long as it
+// need be, or so much was kept out of order that looking it up takes its time.
+func (s *Store) compacts() bool {
+	return s.old || s.dead > few && (s.dead > s.live || s.dead > s.live/8 && s.dead <= orderMost)
+}
+
+// order tells which entries are to stand where the first of their key was kept, as a
+// pass meets them there: those, by the offset of that one, and their offsets.
+func (s *Store) order(head int64) (instead map[int64]int64, moved map[int64]bool, err error) {
+	if s.dead > orderMost {
+		return nil, nil, nil
 	}
-	return s.index.find(s.hashOf(e), func(o slot) (bool, error) { return o.at() == e.at, nil })
+	instead, moved = map[int64]int64{}, map[int64]bool{}
+	_, err = blocks(s.file, head, s.size, func(block int64, payload []byte) error {
+		return entries(block, payload, func(e entry) error {
+			if !summed(e.kind) || s.byID[e.unit] == nil || !s.gone.has(e.at) {
+				return nil
+			}
+			_, o, err := s.find(e.unit, e.key, s.hashOf(e))
+			if err == nil && !o.empty() && !moved[o.at()] {
+				instead[e.at], moved[o.at()] = o.at(), true
+			}
+			return err
+		})
+	})
+	return instead, moved, err
 }
 
 // compact writes the log anew, without what does not count any more.
 func (s *Store) compact() error {
+	s.loading = true
+	defer func() { s.loading = false }()
 	head := header(magic, s.run)
 	var size int64
 	at := map[uint64][]int64{} // the blocks, by unit
 	ruledAt := int64(never)
+	var seen marks
+	met := map[uint64]int64{} // by unit
+	s.view.Store(nil)         // what a cursor has marked by now is taken over
+	instead, moved, err := s.order(int64(len(head)))
+	if err != nil {
+		return err
+	}
 	f, err := replace(s.name, func(f *os.File) error {
 		w := bufio.NewWriterSize(f, 256<<10)
 		put := func(b []byte) error {
@@ -66,14 +103,31 @@ func (s *Store) compact() error {
 		_, err := blocks(s.file, int64(len(head)), s.size, func(block int64, payload []byte) error {
 			b = b[:blockHead]
 			err := entries(block, payload, func(e entry) error {
-				i, o, err := s.current(e)
-				if err != nil || o.empty() {
+				var err error
+				if at, ok := instead[e.at]; ok {
+					e, err = s.windows.single(s.file, s.size, at)
+				} else if !s.stands(e) || moved[e.at] {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				i, o, err := s.index.find(s.hashOf(e), func(o slot) (bool, error) { return o.at() == e.at, nil })
+				if err == nil && o.empty() {
+					err = errDamaged
+				}
+				if err != nil {
 					return err
 				}
 				if n := at[e.unit]; n[len(n)-1] != size {
 					at[e.unit] = append(n, size)
 				}
-				o.ref = o.ref&(1<<markBits-1) | uint64(size+int64(len(b)))<<markBits
+				next := size + int64(len(b))
+				if s.seen.has(e.at) {
+					seen.set(next)
+					met[e.unit]++
+				}
+				o.ref = o.ref&(1<<markBits-1) | uint64(next)<<markBits
 				b = addKnown(b, e.unit, string(e.key), s.known(e))
 				return s.index.set(i, o)
 			})
@@ -90,8 +144,13 @@ func (s *Store) compact() error {
 	}
 	err = s.file.Close()
 	s.file, s.size, s.dead, s.windows, s.ruledAt, s.old = f, size, 0, windows{}, ruledAt, false
+	s.gone, s.seen = marks{}, seen
+	for id, u := range s.byID {
+		u.unseen = u.all - met[id]
+	}
 	for id, n := range at {
 		s.byID[id].blocks = n
 	}
+	s.look()
 	return err
 }

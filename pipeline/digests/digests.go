@@ -4,7 +4,7 @@
 //
 // It is a log of keys and digests in the order in which they were kept, which is
 // that in which a pass meets the records again, and an index by the keys' hashes
-// that is made anew in every process. The log may be lost or fall behind: whoever
+// that a process keeps for the next one, which otherwise makes it anew. The log may be lost or fall behind: whoever
 // uses it then compares with the target once more. What a process wrote before it
 // was killed is there; what it wrote before the machine stopped may not be, so the
 // log is not believed then, unless that process had come to its end.
@@ -15,17 +15,20 @@
 // believed, while what the target holds is known as before.
 //
 // In memory it needs at most 32 MiB for the index, which is on disk when it is
-// larger (from about 1.5 million records), and half a megabyte besides.
+// larger (from about 1.5 million records; it is not kept then), half a megabyte, and
+// two bits for 16 bytes of the log: less than 2 MB for a million records.
 package digests
 
 import (
 	"context"
 	"errors"
-	"hash/maphash"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
+
+	"github.com/zeebo/xxh3"
 
 	"outgrow/pipeline"
 )
@@ -41,14 +44,15 @@ type Store struct {
 	dir, name, run, boot string
 	rules                string
 	memory               int64
-	hashes               maphash.Seed
+	hashes               uint64 // the seed of the keys' hashes
 
+	view    atomic.Pointer[view] // nil while there is none
 	mu      sync.Mutex
 	file    *os.File    // nil before anything was written
 	opened  os.FileInfo // the file when it was opened, nil where there was none
 	size    int64       // of the log, as far as it is good
 	writing bool        // begun stands at the log's end, ended does not
-	loading bool        // what is asked for has been replaced, wherever it is
+	loading bool        // what is asked for lies anywhere
 	synced  bool        // all that was written is durable
 	old     bool        // the log is one of oldMagic
 	broken  error       // the index does not fit the log any more
@@ -58,6 +62,8 @@ type Store struct {
 	nextID  uint64
 	index   *index
 	windows windows
+	gone    marks // entries that another stands for, or none
+	seen    marks // entries of keys that were met in this pass
 	live    int64 // entries that stand for a key
 	dead    int64 // entries that do not
 	seed    uint64
@@ -97,7 +103,7 @@ func open(dir, run, rules, boot string, memory int64) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, name: nameIn(dir), run: run, rules: rules, boot: boot, memory: memory, hashes: maphash.MakeSeed()}
+	s := &Store{dir: dir, name: nameIn(dir), run: run, rules: rules, boot: boot, memory: memory}
 	err := s.empty()
 	if err == nil {
 		err = s.load()
@@ -135,8 +141,9 @@ func (s *Store) Current() bool {
 // empty forgets all.
 func (s *Store) empty() (err error) {
 	s.units, s.byID, s.nextID, s.size, s.live, s.dead = map[string]*unit{}, map[uint64]*unit{}, 1, 0, 0, 0
-	s.seed, s.ruledAt, s.old = rand.Uint64(), never, false
-	s.windows = windows{}
+	s.seed, s.ruledAt, s.old, s.hashes = rand.Uint64(), never, false, rand.Uint64()
+	s.windows, s.gone, s.seen = windows{}, marks{}, marks{}
+	s.view.Store(nil)
 	s.index, err = newIndex(s.dir, s.memory, firstBits)
 	return err
 }
@@ -176,7 +183,7 @@ func (s *Store) Close() error {
 	err := s.broken
 	if s.writing && err == nil {
 		if err = s.sync(); err == nil {
-			err = s.write(add(make([]byte, blockHead), ended, 0, ""))
+			err = s.write(add(make([]byte, blockHead), ended, 0, s.remember()))
 		}
 	}
 	s.writing, s.broken = false, errClosed
@@ -211,6 +218,7 @@ func (s *Store) write(b []byte) error {
 	}
 	s.size += int64(len(b))
 	s.synced = false
+	s.seen.reach(s.size)
 	return nil
 }
 
@@ -224,7 +232,7 @@ func (s *Store) begin() (err error) {
 		head := header(magic, s.run)
 		s.file, err = replace(s.name, func(f *os.File) error { _, err := f.Write(head); return err })
 		s.size = int64(len(head))
-	case s.old, s.dead > s.live && s.dead > few:
+	case s.compacts():
 		err = s.compact()
 	default:
 		err = s.file.Truncate(s.size) // what a process that died had begun
@@ -272,7 +280,9 @@ func (s *Store) append(b []byte, seen bool) error {
 	if err := s.write(b); err != nil {
 		return err
 	}
-	s.broken = entries(at, b[blockHead:], func(e entry) error { return s.apply(e, at, seen) })
+	if s.broken = entries(at, b[blockHead:], func(e entry) error { return s.apply(e, at, seen) }); s.broken != nil {
+		s.view.Store(nil)
+	}
 	return s.broken
 }
 
@@ -296,8 +306,11 @@ func (s *Store) apply(e entry, block int64, seen bool) error {
 	case whole:
 		u.whole = true
 		return nil
-	case dropped:
+	case dropped: // its entries are of no unit that there is
 		s.live, s.dead = s.live-u.all, s.dead+u.all
+		if v := s.view.Load(); v != nil && v.units[u.name] != nil {
+			v.units[u.name].dropped.Store(true)
+		}
 		delete(s.units, u.name)
 		delete(s.byID, u.id)
 		return nil
@@ -317,7 +330,9 @@ func (s *Store) place(u *unit, e entry, seen bool) error {
 	}
 	if !old.empty() {
 		s.live, s.dead = s.live-1, s.dead+1
-		u.count(old, -1)
+		seen = seen || s.seen.has(old.at())
+		u.count(old.refused(), s.seen.has(old.at()), -1)
+		s.gone.set(old.at())
 	}
 	if e.kind == forgotten {
 		s.dead++
@@ -327,8 +342,8 @@ func (s *Store) place(u *unit, e entry, seen bool) error {
 		return s.index.set(i, slot{hash, removed})
 	}
 	next := slot{hash, uint64(e.at) << markBits}
-	if seen || old.seen() && !old.empty() {
-		next.ref |= seenMark
+	if seen {
+		s.seen.set(e.at)
 	}
 	if e.kind&refused != 0 {
 		next.ref |= refusedMark
@@ -337,27 +352,27 @@ func (s *Store) place(u *unit, e entry, seen bool) error {
 		s.index.used++
 	}
 	s.live++
-	u.count(next, 1)
+	u.count(next.refused(), seen, 1)
 	return s.index.set(i, next)
 }
 
-func (u *unit) count(s slot, n int64) {
+func (u *unit) count(refused, seen bool, n int64) {
 	u.all += n
-	if !s.refused() {
+	if !refused {
 		u.held += n
 	}
-	if !s.seen() {
+	if !seen {
 		u.unseen += n
 	}
 }
 
 func (s *Store) hash(unit uint64, key string) uint64 {
-	return maphash.String(s.hashes, key) ^ apart(unit)
+	return xxh3.HashStringSeed(key, s.hashes) ^ apart(unit)
 }
 
 // hashOf is hash of a key that is no string, which would have to be copied.
 func (s *Store) hashOf(e entry) uint64 {
-	return maphash.Bytes(s.hashes, e.key) ^ apart(e.unit)
+	return xxh3.HashSeed(e.key, s.hashes) ^ apart(e.unit)
 }
 
 // apart keeps the hashes of a key in two units apart.

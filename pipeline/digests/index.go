@@ -7,18 +7,16 @@ import (
 )
 
 // slot says where in the log the entry of a key is. ref is the entry's offset
-// and two marks.
+// and a mark.
 type slot struct{ hash, ref uint64 }
 
 const (
-	seenMark    uint64 = 1 << iota // met in this pass
-	refusedMark                    // the target has nothing of it
-	markBits    = iota
-	removed     = ^uint64(0) // a slot whose key was forgotten; 0 is a free one
+	refusedMark uint64 = 1 << iota // the target has nothing of it
+	markBits           = iota
+	removed            = ^uint64(0) // a slot whose key was forgotten; 0 is a free one
 )
 
 func (s slot) at() int64     { return int64(s.ref >> markBits) }
-func (s slot) seen() bool    { return s.ref&seenMark != 0 }
 func (s slot) refused() bool { return s.ref&refusedMark != 0 }
 func (s slot) empty() bool   { return s.ref == 0 || s.ref == removed }
 
@@ -138,6 +136,16 @@ func (x *index) find(hash uint64, same func(slot) (bool, error)) (i uint64, s sl
 			return i, s, err
 		}
 	}
+}
+
+// put adds what is in none of the slots yet; there must be room, in memory.
+func (x *index) put(s slot) {
+	i := s.hash >> (64 - x.bits)
+	for x.mem[i].ref != 0 {
+		i = (i + 1) & (1<<x.bits - 1)
+	}
+	x.mem[i] = s
+	x.used++
 }
 
 // room makes room for one more key.

@@ -18,13 +18,9 @@ func (s *Store) Pass() {
 	if s.broken != nil {
 		return // whatever comes next says so
 	}
-	s.broken = s.index.each(func(i uint64, o slot) error {
-		if !o.seen() {
-			return nil
-		}
-		return s.index.set(i, slot{o.hash, o.ref &^ seenMark})
-	})
+	s.seen.clear()
 	for _, u := range s.units {
+		s.fold(u)
 		u.unseen = u.all
 	}
 }
@@ -32,31 +28,15 @@ func (s *Store) Pass() {
 // Seed is that of the origins that are kept.
 func (s *Store) Seed() uint64 { return s.seed }
 
-// Unchanged reports whether the target holds of a key what a record of this origin
-// became under the rules of now; then it counts as seen in this pass.
-func (s *Store) Unchanged(_ context.Context, unit, key string, origin pipeline.Sum) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	u := s.units[unit]
-	if u == nil || s.broken != nil {
-		return false, wrap("looking digests up", s.broken)
+// Unchanged gives what reports, for one goroutine, whether the target holds of a key
+// what a record of this origin became under the rules of now; then it counts as seen
+// in this pass. It is best asked in the order in which records were kept.
+func (s *Store) Unchanged(_ context.Context, unit string) pipeline.Same {
+	c := &cursor{store: s, unit: unit}
+	return func(key string, origin pipeline.Sum) (bool, error) {
+		same, err := c.unchanged(key, origin)
+		return same, wrap("looking digests up", err)
 	}
-	var e entry
-	i, o, err := s.index.find(s.hash(u.id, key), func(o slot) (_ bool, err error) {
-		e, err = s.read(o)
-		return err == nil && e.unit == u.id && string(e.key) == key, err
-	})
-	if err != nil || o.empty() || o.refused() {
-		return false, wrap("looking digests up", err)
-	}
-	if k := s.known(e); k.Refused || k.Doubt || k.Origin != origin || origin == (pipeline.Sum{}) {
-		return false, nil
-	}
-	if !o.seen() {
-		u.unseen--
-		err = s.index.set(i, slot{o.hash, o.ref | seenMark})
-	}
-	return err == nil, wrap("looking digests up", err)
 }
 
 // Look gives what is known of the keys, and counts them as seen in this pass.
@@ -69,23 +49,32 @@ func (s *Store) Look(_ context.Context, unit string, keys []string) (map[string]
 		return out, wrap("looking digests up", s.broken)
 	}
 	for _, key := range keys {
-		var e entry
-		i, o, err := s.index.find(s.hash(u.id, key), func(o slot) (_ bool, err error) {
-			e, err = s.read(o)
-			return err == nil && e.unit == u.id && string(e.key) == key, err
-		})
-		if err == nil && !o.empty() {
-			out[key] = s.known(e)
-			if !o.seen() {
-				u.unseen--
-				err = s.index.set(i, slot{o.hash, o.ref | seenMark})
-			}
-		}
+		e, there, err := s.lookup(u, key, s.read)
 		if err != nil {
 			return nil, wrap("looking digests up", err)
 		}
+		if there {
+			out[key] = s.known(e)
+			s.see(u, e)
+		}
 	}
 	return out, nil
+}
+
+// lookup gives the entry that stands for a key. It is valid until the next is read.
+func (s *Store) lookup(u *unit, key string, read func(slot) (entry, error)) (e entry, there bool, err error) {
+	_, o, err := s.index.find(s.hash(u.id, key), func(o slot) (_ bool, err error) {
+		e, err = read(o)
+		return err == nil && e.unit == u.id && string(e.key) == key, err
+	})
+	return e, err == nil && !o.empty(), err
+}
+
+// see notes that an entry's key was met in this pass.
+func (s *Store) see(u *unit, e entry) {
+	if s.seen.add(e.at) {
+		u.unseen--
+	}
 }
 
 // Keep remembers records that the target holds, or has refused, from now on.
@@ -172,6 +161,7 @@ func (s *Store) Count(_ context.Context, unit string) (held, unseen int64, err e
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if u := s.units[unit]; u != nil {
+		s.fold(u)
 		held, unseen = u.held, u.unseen
 	}
 	return held, unseen, wrap("counting digests", s.broken)
@@ -223,6 +213,7 @@ func (s *Store) few(unit string) (bits uint, few bool) {
 	if u == nil || s.broken != nil {
 		return 0, false
 	}
+	s.fold(u)
 	return s.index.bits, u.unseen*seldom < u.all
 }
 
@@ -247,7 +238,7 @@ func (s *Store) unseenInIndex(unit string, next int, bits uint) (page []string, 
 			if err != nil {
 				return nil, -1, true, err
 			}
-			if !o.empty() && !o.seen() {
+			if !o.empty() && !s.seen.has(o.at()) {
 				found = append(found, o)
 			}
 		}
@@ -284,11 +275,10 @@ func (s *Store) unseen(unit string, next int) (page []string, _ int, err error) 
 			return page, next, nil
 		}
 		err := s.block(u.blocks[next], func(e entry) error {
-			_, o, err := s.current(e)
-			if err == nil && !o.empty() && !o.seen() {
+			if s.stands(e) && !s.seen.has(e.at) {
 				page, size = append(page, string(e.key)), size+len(e.key)
 			}
-			return err
+			return nil
 		})
 		if err != nil {
 			return nil, -1, err

@@ -46,7 +46,7 @@ const (
 	whole                      // the unit was compared to its end
 	dropped                    // the unit is known no more
 	begun                      // a process writes from here on; the key is the boot's id
-	ended                      // and has made durable what it wrote
+	ended                      // and has made durable what it wrote; the key is a memo's token
 	ruled                      // the key is the seed of the origins from here on, and the rules
 )
 
@@ -64,9 +64,11 @@ type entry struct {
 }
 
 // known is what an entry says: its origin only if that is of the rules of now.
-func (s *Store) known(e entry) pipeline.Known {
+func (s *Store) known(e entry) pipeline.Known { return known(e, s.ruledAt) }
+
+func known(e entry, ruledAt int64) pipeline.Known {
 	k := pipeline.Known{Sum: e.sum, Refused: e.kind&refused != 0, Doubt: e.kind&doubt != 0}
-	if e.at >= s.ruledAt {
+	if e.at >= ruledAt {
 		k.Origin = e.from
 	}
 	return k
@@ -287,6 +289,14 @@ func (s *Store) load() error {
 		return errOther
 	}
 	s.size, s.opened = info.Size(), info
+	if !s.old {
+		if ok, err := s.recall(int64(len(head))); ok || err != nil {
+			if ok {
+				s.look()
+			}
+			return err
+		}
+	}
 	if err := s.expect(s.size); err != nil {
 		return err
 	}
@@ -315,5 +325,6 @@ func (s *Store) load() error {
 		return fmt.Errorf("the machine stopped while it was written: %w", errDamaged)
 	}
 	s.size, s.windows = end, windows{} // what is written from here on is another's
+	s.look()
 	return nil
 }

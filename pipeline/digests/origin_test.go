@@ -18,7 +18,7 @@ func openedUnder(t *testing.T, dir, rules string) *Store {
 
 func unchanged(t *testing.T, s *Store, key string, origin pipeline.Sum) bool {
 	t.Helper()
-	same, err := s.Unchanged(t.Context(), testUnit, key, origin)
+	same, err := s.Unchanged(t.Context(), testUnit)(key, origin)
 	must(t, err)
 	return same
 }

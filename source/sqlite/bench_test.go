@@ -72,7 +72,7 @@ func BenchmarkScan(b *testing.B) {
 		}
 		parts = append(parts, cut...)
 	}
-	scan := func(b *testing.B, sift pipeline.Same, each func(pipeline.Part, pipeline.Batch[*pipeline.Row]) error) {
+	scan := func(b *testing.B, sift func() pipeline.Same, each func(pipeline.Part, pipeline.Batch[*pipeline.Row]) error) {
 		b.Helper()
 		var g errgroup.Group
 		g.SetLimit(2)
@@ -80,7 +80,7 @@ func BenchmarkScan(b *testing.B) {
 			g.Go(func() error {
 				read := s.Read(b.Context(), p, "")
 				if sift != nil {
-					read = s.Sift(b.Context(), p, "", d.Seed(), sift)
+					read = s.Sift(b.Context(), p, "", d.Seed(), sift())
 				}
 				for batch, err := range read {
 					if err == nil && each != nil {
@@ -97,8 +97,10 @@ func BenchmarkScan(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	never := func(string, pipeline.Sum) (bool, error) { return false, nil }
-	scan(b, never, func(p pipeline.Part, batch pipeline.Batch[*pipeline.Row]) error {
+	always := func(same bool) func() pipeline.Same {
+		return func() pipeline.Same { return func(string, pipeline.Sum) (bool, error) { return same, nil } }
+	}
+	scan(b, always(false), func(p pipeline.Part, batch pipeline.Batch[*pipeline.Row]) error {
 		keep := map[string]pipeline.Known{}
 		for i, r := range batch.Records {
 			keep[r.Key()] = pipeline.Known{Sum: batch.Origins[i], Origin: batch.Origins[i]}
@@ -108,16 +110,19 @@ func BenchmarkScan(b *testing.B) {
 	var known atomic.Int64
 	for _, c := range []struct {
 		name string
-		same pipeline.Same
+		same func() pipeline.Same
 	}{
 		{"read", nil},
-		{"look", func(string, pipeline.Sum) (bool, error) { return true, nil }},
-		{"ask", func(key string, origin pipeline.Sum) (bool, error) {
-			same, err := d.Unchanged(b.Context(), "rows/all", key, origin)
-			if same {
-				known.Add(1)
+		{"look", always(true)},
+		{"ask", func() pipeline.Same {
+			unchanged := d.Unchanged(b.Context(), "rows/all")
+			return func(key string, origin pipeline.Sum) (bool, error) {
+				same, err := unchanged(key, origin)
+				if same {
+					known.Add(1)
+				}
+				return same, err
 			}
-			return same, err
 		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {

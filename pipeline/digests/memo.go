@@ -1,0 +1,221 @@
+package digests
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/gob"
+	"errors"
+	"hash"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// memo is what a process that comes to its end keeps of what it made out of the log,
+// so that the next one need not make it again. It is only believed beside the very log
+// that it was made of, which ends with its token, and is never needed: whatever is
+// wrong with it, the log tells all.
+type memo struct {
+	Token string
+	Last  int64 // where in the log the block with the token is, its last
+	// The rest is as in Store and unit.
+	Hashes, NextID, Seed uint64
+	RuledAt              int64
+	Rules                string
+	Live, Dead           int64
+	Gone                 []uint64
+	Units                []memoUnit
+	Slots                int64 // so many follow, and then the checksum
+}
+
+type memoUnit struct {
+	ID        uint64
+	Name      string
+	All, Held int64
+	Whole     bool
+	Blocks    []int64
+}
+
+// The file of a memo begins with memoMagic and the length of the memo's gob; behind
+// that are the slots, in the order of the index, and a CRC-32C of all before.
+const memoMagic = "outgrow digests' index 1\n"
+
+func memoIn(dir string) string { return filepath.Join(dir, "digests.index") }
+
+// remember keeps a memo, and gives the token that is to end the log; "" where there is
+// none.
+func (s *Store) remember() string {
+	if s.index.file != nil || s.ruledAt == never {
+		return ""
+	}
+	m := memo{Token: rand.Text(), Last: s.size, Hashes: s.hashes, NextID: s.nextID, Seed: s.seed, RuledAt: s.ruledAt, Rules: s.rules,
+		Live: s.live, Dead: s.dead}
+	for _, c := range s.gone.chunks {
+		m.Gone = append(m.Gone, c[:]...)
+	}
+	for _, u := range s.units {
+		m.Units = append(m.Units, memoUnit{u.id, u.name, u.all, u.held, u.whole, u.blocks})
+	}
+	for _, o := range s.index.mem {
+		if !o.empty() {
+			m.Slots++
+		}
+	}
+	name := memoIn(s.dir)
+	err := m.write(name+".new", s.index.mem)
+	if err == nil {
+		err = os.Rename(name+".new", name)
+	}
+	if err != nil {
+		_ = os.Remove(name + ".new")
+		return ""
+	}
+	return m.Token
+}
+
+func (m *memo) write(name string, slots []slot) (err error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	var head bytes.Buffer
+	if err := gob.NewEncoder(&head).Encode(m); err != nil {
+		return err
+	}
+	sum := crc32.New(castagnoli)
+	w := bufio.NewWriterSize(io.MultiWriter(f, sum), 64<<10)
+	var b [slotBytes]byte
+	put := func(p []byte) {
+		_, _ = w.Write(p) // Flush tells
+	}
+	put([]byte(memoMagic))
+	put(binary.LittleEndian.AppendUint64(nil, uint64(head.Len())))
+	put(head.Bytes())
+	for _, o := range slots {
+		if !o.empty() {
+			binary.LittleEndian.PutUint64(b[:], o.hash)
+			binary.LittleEndian.PutUint64(b[8:], o.ref)
+			put(b[:])
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err = f.Write(binary.LittleEndian.AppendUint32(nil, sum.Sum32()))
+	return err
+}
+
+// readMemo reads a memo and its slots, into an index of at most limit bytes.
+func readMemo(name string, limit int64) (*memo, *index, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	left := info.Size() - crc32.Size
+	sum := crc32.New(castagnoli)
+	r := &summed32{bufio.NewReaderSize(f, 64<<10), sum, left}
+	b := make([]byte, len(memoMagic)+8)
+	if err := r.full(b); err != nil || string(b[:len(memoMagic)]) != memoMagic {
+		return nil, nil, errors.Join(err, errOther)
+	}
+	size := binary.LittleEndian.Uint64(b[len(memoMagic):])
+	if size > uint64(r.left) {
+		return nil, nil, errDamaged
+	}
+	head, m := make([]byte, size), &memo{}
+	if err := r.full(head); err != nil {
+		return nil, nil, err
+	}
+	if err := gob.NewDecoder(bytes.NewReader(head)).Decode(m); err != nil {
+		return nil, nil, err
+	}
+	if m.Slots < 0 || r.left != m.Slots*slotBytes {
+		return nil, nil, errDamaged
+	}
+	bits := uint(firstBits)
+	for (m.Slots+m.Slots/8+1)*4 > 3<<bits {
+		bits++
+	}
+	if slotBytes<<bits > limit {
+		return nil, nil, errOther
+	}
+	x, err := newIndex(filepath.Dir(name), limit, bits)
+	if err != nil {
+		return nil, nil, err
+	}
+	var o [slotBytes]byte
+	for range m.Slots {
+		if err := r.full(o[:]); err != nil {
+			return nil, nil, err
+		}
+		x.put(slot{binary.LittleEndian.Uint64(o[:]), binary.LittleEndian.Uint64(o[8:])})
+	}
+	if _, err := io.ReadFull(r.r, b[:crc32.Size]); err != nil || binary.LittleEndian.Uint32(b) != sum.Sum32() {
+		return nil, nil, errors.Join(err, errDamaged)
+	}
+	return m, x, nil
+}
+
+// summed32 reads what a checksum is made of.
+type summed32 struct {
+	r    io.Reader
+	sum  hash.Hash32
+	left int64
+}
+
+func (r *summed32) full(b []byte) error {
+	if r.left -= int64(len(b)); r.left < 0 {
+		return errDamaged
+	}
+	if _, err := io.ReadFull(r.r, b); err != nil {
+		return err
+	}
+	_, _ = r.sum.Write(b) // a hash never fails
+	return nil
+}
+
+// recall takes over what a memo says of the log, if it is that log's; so many bytes of
+// it are its header. Damage of the log is an error.
+func (s *Store) recall(head int64) (bool, error) {
+	m, x, err := readMemo(memoIn(s.dir), s.memory)
+	if err != nil {
+		return false, nil //nolint:nilerr // the log tells all
+	}
+	own := false
+	end, err := blocks(s.file, head, s.size, func(at int64, payload []byte) error {
+		if own = false; at != m.Last {
+			return nil
+		}
+		return entries(at, payload, func(e entry) error {
+			own = e.kind == ended && string(e.key) == m.Token
+			return nil
+		})
+	})
+	if err != nil || !own || end != s.size {
+		return false, err
+	}
+	s.index, s.hashes, s.nextID, s.live, s.dead = x, m.Hashes, m.NextID, m.Live, m.Dead
+	s.gone = marks{}
+	for c := range slices.Chunk(m.Gone, chunkWords) {
+		s.gone.chunks = append(s.gone.chunks, new([chunkWords]uint64))
+		copy(s.gone.chunks[len(s.gone.chunks)-1][:], c)
+	}
+	if m.Rules == s.rules {
+		s.seed, s.ruledAt = m.Seed, m.RuledAt
+	}
+	for _, k := range m.Units {
+		u := &unit{id: k.ID, name: k.Name, all: k.All, held: k.Held, unseen: k.All, whole: k.Whole, blocks: k.Blocks}
+		s.units[u.name], s.byID[u.id] = u, u
+	}
+	return true, nil
+}
