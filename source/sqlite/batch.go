@@ -132,8 +132,8 @@ func (f *filling) take(st *statement) {
 
 // stepAside lets SQLite read, the longer the less there was to pass.
 func (g *glance) stepAside() {
-	if g.run < g.enough {
-		g.enough = min(2*g.enough, enoughMost)
+	if g.run < max(g.enough, fewPassed) {
+		g.enough = min(max(2*g.enough, 1), enoughMost)
 	} else {
 		g.enough = enoughFirst
 	}

@@ -40,8 +40,10 @@ type place struct {
 
 // How many rows in turn are to be the same before the file itself is looked at again.
 const (
-	enoughFirst = 1
+	enoughFirst = 0
 	enoughMost  = 512
+	// fewPassed is how many rows are to be passed in turn, or it was not worth while.
+	fewPassed = 2
 )
 
 // glance is nil where the table, or the database, is not of the plainest kind, or is
