@@ -122,6 +122,7 @@ type syncer[T Record] struct {
 	fates         map[string]map[string]fate // of records refused in this pass, by unit and key
 	lines         map[string]bool            // units with lines in the quarantine
 	tables        map[string]*Table          // of the source, by unit
+	owned         map[string]bool            // units that the journal knew when the pass began
 }
 
 func newSyncer[T Record](ctx context.Context, d Delta[T]) (*syncer[T], error) {
@@ -285,6 +286,7 @@ func (s *syncer[T]) goneUnits(ctx context.Context) ([]Unit, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.owned = units.written
 	if len(units.without) > 0 {
 		u := units.without[0]
 		return nil, &Error{Op: "looking for what was written", Unit: u.ID(), Err: errors.New("the target does not have it any more, and this run has written it"), Exit: ExitUsage,
@@ -317,6 +319,9 @@ func (s *syncer[T]) notWhole(ctx context.Context, u Unit) error {
 
 // own notes in the journal that a unit is one that this run has written.
 func (s *syncer[T]) own(ctx context.Context, u Unit) error {
+	if s.owned[u.ID()] {
+		return nil
+	}
 	have, err := s.Journal.Parts(ctx, u)
 	if err != nil || len(have) > 0 {
 		return err

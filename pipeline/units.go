@@ -10,15 +10,16 @@ import (
 // apart are units that a run has written and that are not among those it works on
 // now.
 type apart struct {
-	gone    []Unit // the source does not have them any more
-	without []Unit // the source has them, and the target no place for them any more
+	gone    []Unit          // the source does not have them any more
+	without []Unit          // the source has them, and the target no place for them any more
+	written map[string]bool // all units of the journal
 }
 
 // apartFrom sorts the units of the journal, and those named, that are not in units.
 // Folders that the source still has were not asked for this time: they are in neither
 // list.
 func apartFrom[T Record](ctx context.Context, source Source[T], journal Journal, units []Unit, named ...string) (apart, error) {
-	var a apart
+	a := apart{written: map[string]bool{}}
 	seen := map[string]bool{}
 	for _, u := range units {
 		seen[u.ID()] = true
@@ -38,6 +39,7 @@ func apartFrom[T Record](ctx context.Context, source Source[T], journal Journal,
 		return a, err
 	}
 	for _, p := range parts {
+		a.written[p.Part.Unit.ID()] = true
 		add(UnitOf(p.Part.Unit.ID()))
 	}
 	if len(out) == 0 {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -40,8 +41,16 @@ func Open(ctx context.Context, url env.Secret, opt Options) (*pgxpool.Pool, erro
 		cfg.MaxConns = 8
 	}
 	cfg.ConnConfig.RuntimeParams["application_name"] = "outgrow"
+	var compress atomic.Pointer[string] // nil before the first connection
 	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
-		if _, err := c.Exec(ctx, sessionSQL, pgx.QueryExecModeSimpleProtocol); err != nil {
+		if compress.Load() == nil {
+			sql, err := compressSQL(ctx, c)
+			if err != nil {
+				return err
+			}
+			compress.Store(&sql)
+		}
+		if _, err := c.Exec(ctx, sessionSQL+*compress.Load(), pgx.QueryExecModeSimpleProtocol); err != nil {
 			return err
 		}
 		if opt.Schema != "" {
@@ -90,9 +99,22 @@ const OtherSessions = `(SELECT count(*) FROM pg_stat_activity WHERE datname = cu
 const sessionSQL = `SET statement_timeout = 0; SET lock_timeout = 0; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET quote_all_identifiers = off; SET array_nulls = on;
 SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on;
 SET idle_in_transaction_session_timeout = 0; SET client_min_messages = warning; SET datestyle = 'ISO, YMD'; SET timezone = 'UTC'; SET extra_float_digits = 3;
-SELECT set_config('default_toast_compression', 'lz4', false) FROM pg_catalog.pg_settings
- WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals);
-SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')`
+SELECT set_config(name, '0', false) FROM unnest(ARRAY['idle_session_timeout', 'transaction_timeout']) AS name WHERE current_setting(name, true) IS NOT NULL;
+`
+
+// compressSQL asks for lz4 for large values, if the server has it.
+func compressSQL(ctx context.Context, c *pgx.Conn) (sql string, err error) {
+	const ask = `SET statement_timeout = 0; SET lock_timeout = 0;
+SELECT count(*) FROM pg_catalog.pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)`
+	results, err := c.PgConn().Exec(ctx, ask).ReadAll()
+	if err != nil {
+		return "", err
+	}
+	if last := results[len(results)-1]; len(last.Rows) == 1 && string(last.Rows[0][0]) == "1" {
+		return "SET default_toast_compression = lz4", nil
+	}
+	return "", nil
+}
 
 // Where is "host:port/database" of a pool's configuration.
 func Where(cfg *pgxpool.Config) string {

@@ -127,6 +127,9 @@ func (s *Store) Marked(ctx context.Context) (map[string]string, error) {
 
 // AddLines stores lines outside any batch.
 func (s *Store) AddLines(ctx context.Context, refused []pipeline.Refusal, changed []pipeline.Change) error {
+	if len(refused) == 0 && len(changed) == 0 {
+		return nil
+	}
 	return pg.Classify("storing lines", pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.Lines(ctx, tx, refused, changed) }))
 }
 

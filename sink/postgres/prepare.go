@@ -87,6 +87,8 @@ func (s *Sink) prepare(ctx context.Context) (map[string]*pg.Table, error) {
 			err = pipeline.Environment("taking over the target's tables", err, "another program uses the target: stop Open WebUI there, then run the same command")
 		}
 	case Ours:
+		delete(t.tables, versionTable)
+		return t.tables, nil
 	}
 	if err != nil {
 		return nil, err

@@ -86,6 +86,10 @@ func (l *loader) replace(ctx context.Context, r *pipeline.Row) error {
 	return err
 }
 
+// toasted is from what length on a value is so large that the server stores it beside
+// its row, mostly, in bytes: what is the same there is better left as it is.
+const toasted = 2000
+
 // upsertSQL is the statement that inserts rows of the same columns, or updates
 // those that have their keys.
 func (s *Sink) upsertSQL(unit pipeline.Unit, table *pg.Table, rows []*pipeline.Row) (sql string, args []any, err error) {
@@ -99,22 +103,28 @@ func (s *Sink) upsertSQL(unit pipeline.Unit, table *pg.Table, rows []*pipeline.R
 		}
 		arrays[i], names[i] = fmt.Sprintf("$%d::text[]", i+1), fmt.Sprintf("c%d", i)
 		values[i] = fmt.Sprintf("v.c%d::%s", i, c.Type)
-		if !c.InKey {
-			set = append(set, pg.Ident(name)+" = excluded."+pg.Ident(name))
-		}
-		column := make([]*string, len(rows))
+		column, long := make([]*string, len(rows)), false
 		for k, r := range rows {
 			switch v := r.Values[i].(type) {
 			case nil:
 			case string:
 				column[k] = &v // not a copy of the text
+				long = long || len(v) >= toasted
 			default:
 				column[k] = new(fmt.Sprint(v))
 			}
 		}
 		args = append(args, column)
+		switch old, now := "old."+pg.Ident(name), "excluded."+pg.Ident(name); {
+		case c.InKey:
+		case long:
+			const same = `%[1]s::text COLLATE "C" IS NOT DISTINCT FROM %[2]s::text COLLATE "C"`
+			set = append(set, pg.Ident(name)+fmt.Sprintf(" = CASE WHEN "+same+" THEN %[1]s ELSE %[2]s END", old, now))
+		default:
+			set = append(set, pg.Ident(name)+" = "+now)
+		}
 	}
-	sql = "INSERT INTO " + s.t(table.Name) + " (" + pg.Idents(columns) + ") SELECT " + strings.Join(values, ", ") +
+	sql = "INSERT INTO " + s.t(table.Name) + " AS old (" + pg.Idents(columns) + ") SELECT " + strings.Join(values, ", ") +
 		" FROM unnest(" + strings.Join(arrays, ", ") + ") AS v(" + strings.Join(names, ", ") + ") ON CONFLICT (" + pg.Idents(table.Key) + ") DO "
 	if len(set) == 0 {
 		return sql + "NOTHING", args, nil

@@ -51,6 +51,8 @@ type Target struct {
 	Others int
 	// Comment is that of the database.
 	Comment string
+
+	tables map[string]*pg.Table // Open WebUI's, as they are
 }
 
 // Incomplete is the reason of the finding that tables or columns are not there.
@@ -118,6 +120,7 @@ func (s *Sink) inspect(ctx context.Context) (Target, error) {
 		return t, err
 	}
 	tables := s.ours(there)
+	t.tables = tables
 	for name, table := range tables {
 		if !table.Mine {
 			t.Foreign = append(t.Foreign, name)
