@@ -69,22 +69,25 @@ func (b *Batch[T]) trace(origins *Origins) {
 // have not changed: a record of the same origin becomes the same again.
 func (d *Delta[T]) sifting(u Unit) bool { return d.Pure != nil && d.Pure(u) }
 
-// read reads a part for a pass. Until a record of the unit has been through the
-// transforms, which tells of its columns, all are handed over.
+// read reads a part for a pass. Its first record is handed over, unless one of the
+// unit has been through the transforms, which tells of its columns.
 func (s *syncer[T]) read(ctx context.Context, part Part, after Cursor) iter.Seq2[Batch[T], error] {
 	if !s.sifting(part.Unit) {
 		return s.Source.Read(ctx, part, after)
 	}
-	id, began := part.Unit.ID(), false
+	id, asked, first := part.Unit.ID(), false, ""
 	unchanged := s.Digests.Unchanged(ctx, id)
 	return Sift(ctx, s.Source, part, after, s.Digests.Seed(), func(key string, origin Sum) (bool, error) {
-		if !began {
+		if !asked {
 			s.mu.Lock()
-			_, began = s.tables[id]
+			_, known := s.tables[id]
 			s.mu.Unlock()
-			if !began {
-				return false, nil
+			if asked = true; !known {
+				first = "=" + key
 			}
+		}
+		if first != "" && first[1:] == key { // it may be asked for twice
+			return false, nil
 		}
 		return unchanged(key, origin)
 	})
