@@ -69,26 +69,10 @@ func (b *Batch[T]) trace(origins *Origins) {
 // have not changed: a record of the same origin becomes the same again.
 func (d *Delta[T]) sifting(u Unit) bool { return d.Pure != nil && d.Pure(u) }
 
-// read reads a part for a pass. Its first record is handed over, unless one of the
-// unit has been through the transforms, which tells of its columns.
+// read reads a part for a pass.
 func (s *syncer[T]) read(ctx context.Context, part Part, after Cursor) iter.Seq2[Batch[T], error] {
 	if !s.sifting(part.Unit) {
 		return s.Source.Read(ctx, part, after)
 	}
-	id, asked, first := part.Unit.ID(), false, ""
-	unchanged := s.Digests.Unchanged(ctx, id)
-	return Sift(ctx, s.Source, part, after, s.Digests.Seed(), func(key string, origin Sum) (bool, error) {
-		if !asked {
-			s.mu.Lock()
-			_, known := s.tables[id]
-			s.mu.Unlock()
-			if asked = true; !known {
-				first = "=" + key
-			}
-		}
-		if first != "" && first[1:] == key { // it may be asked for twice
-			return false, nil
-		}
-		return unchanged(key, origin)
-	})
+	return Sift(ctx, s.Source, part, after, s.Digests.Seed(), s.Digests.Unchanged(ctx, part.Unit.ID()))
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"slices"
 )
 
@@ -113,6 +114,35 @@ func (s *syncer[T]) conflict(o *offered[T], key string) {
 	}
 }
 
+// table gives a table's columns as the transforms leave them, which a pass that has
+// found nothing to write has to read a row for; nil where no row comes through.
+func (s *syncer[T]) table(ctx context.Context, u Unit) (*Table, error) {
+	s.mu.Lock()
+	t := s.tables[u.ID()]
+	s.mu.Unlock()
+	if t != nil || u.Lane != Rows {
+		return t, nil
+	}
+	err := s.Backoff.Do(ctx, func(int) error {
+		for b, err := range s.Source.Read(ctx, Part{Unit: u}, "") {
+			if err != nil {
+				return fmt.Errorf("reading %s: %w", u.ID(), err)
+			}
+			if Apply(&b, s.Transforms, new(Count)); len(b.Records) > 0 {
+				t = tableOf(b.Records[0])
+				return nil
+			}
+		}
+		return nil
+	})
+	if t != nil {
+		s.mu.Lock()
+		s.tables[u.ID()] = t
+		s.mu.Unlock()
+	}
+	return t, err
+}
+
 // mine leaves out the keys whose records the target holds otherwise than the last
 // pass left them there.
 func (s *syncer[T]) mine(ctx context.Context, u Unit, keys []string) ([]string, error) {
@@ -123,9 +153,10 @@ func (s *syncer[T]) mine(ctx context.Context, u Unit, keys []string) ([]string, 
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	table := s.tables[u.ID()]
-	s.mu.Unlock()
+	table, err := s.table(ctx, u)
+	if err != nil {
+		return nil, err
+	}
 	others := map[string]bool{}
 	err = s.visit(ctx, u, keys, func(key string, got T) error {
 		k, ok := known[key]

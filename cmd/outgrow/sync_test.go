@@ -106,6 +106,20 @@ func TestSync(t *testing.T) {
 	l.equal()
 }
 
+// A pass that has nothing to write removes what is gone, and knows its own rows also
+// where the target's table has a column more.
+func TestSyncOnlyRemoves(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	l.migrate().exits(0)
+	do(t, l.dsn, "ALTER TABLE memory ADD COLUMN of_an_extension text NOT NULL DEFAULT 'x'")
+	l.sync("--accept", "drift").exits(0)
+	l.sqlite("webui.db", "DELETE FROM memory WHERE id = (SELECT max(id) FROM memory)", "PRAGMA wal_checkpoint(TRUNCATE)")
+	l.sync("--stopped", "--accept", "drift").exits(0, "rows/memory", "1 removed, 0 refused")
+	do(t, l.dsn, "ALTER TABLE memory DROP COLUMN of_an_extension")
+	l.equal()
+}
+
 // Two rows that exchange a unique value do so in one pass; what refers to them
 // stays.
 func TestSyncSwaps(t *testing.T) {

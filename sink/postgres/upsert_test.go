@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -119,6 +120,48 @@ func TestUpsertClearsOnlyAtTheEnd(t *testing.T) {
 	out, err = s.Upsert(ctx, unit("group_member"), member, pipeline.Upsert{Final: true})
 	if err != nil || out.Written != 0 || len(out.Refused) != 1 || out.Refused[0].Reason != pipeline.Orphan {
 		t.Fatalf("a key that may not be NULL: %+v, %v", out, err)
+	}
+}
+
+// A large value that is as it was stays where it lies; one that has changed, by
+// however little, is written, and so is NULL.
+func TestUpsertLeavesLargeValues(t *testing.T) {
+	t.Parallel()
+	s, ctx := loaded(t), context.Background()
+	var b strings.Builder
+	for i := range 2000 { // nothing that compresses much
+		fmt.Fprintf(&b, "%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)}))
+	}
+	large := `{"text": "` + b.String() + `"}`
+	beside := func() (bytes int64) {
+		t.Helper()
+		if err := s.pool.QueryRow(ctx, "SELECT pg_relation_size(reltoastrelid) FROM pg_class WHERE oid = $1::regclass", s.t("chat")).Scan(&bytes); err != nil {
+			t.Fatal(err)
+		}
+		return bytes
+	}
+	for i, c := range []struct {
+		title      string
+		chat, meta any
+		grows      bool
+	}{{"first", large, "{}", true}, {"second", large, "{}", false}, {"third", large, large, true}, {"fourth", nil, large, false},
+		{"fifth", strings.Replace(large, "text", "Text", 1), large, true}, {"sixth", "{}", "{}", false}} {
+		before := beside()
+		out, err := s.Upsert(ctx, unit("chat"), rows("chat", chatColumns, []any{"c1", "u000000", c.title, c.chat, c.meta}), pipeline.Upsert{Replace: i > 0})
+		if err != nil || out.Written != 1 {
+			t.Fatalf("%s: %d written, %v", c.title, out.Written, err)
+		}
+		var title string
+		var chat, meta any
+		if err := s.pool.QueryRow(ctx, "SELECT title, chat::text, meta::text FROM "+s.t("chat")+" WHERE id = 'c1'").Scan(&title, &chat, &meta); err != nil {
+			t.Fatal(err)
+		}
+		if title != c.title || chat != c.chat || meta != c.meta {
+			t.Errorf("%s: it is not there as it was given", c.title)
+		}
+		if grown := beside() - before; grown < 0 || grown > 0 != c.grows {
+			t.Errorf("%s: what lies beside the table has grown by %d bytes", c.title, grown)
+		}
 	}
 }
 
