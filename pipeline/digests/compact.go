@@ -144,6 +144,7 @@ func (s *Store) compact() error {
 	}
 	err = s.file.Close()
 	s.file, s.size, s.dead, s.windows, s.ruledAt, s.old = f, size, 0, windows{}, ruledAt, false
+	s.memoAt = 0
 	s.gone, s.seen = marks{}, seen
 	for id, u := range s.byID {
 		u.unseen = u.all - met[id]

@@ -67,6 +67,7 @@ type Store struct {
 	live    int64 // entries that stand for a key
 	dead    int64 // entries that do not
 	seed    uint64
+	memoAt  int64 // the memo that there is tells of so many bytes of the log
 	ruledAt int64 // the origins behind it are of the rules of now, and of this seed
 }
 
@@ -140,7 +141,7 @@ func (s *Store) Current() bool {
 
 // empty forgets all.
 func (s *Store) empty() (err error) {
-	s.units, s.byID, s.nextID, s.size, s.live, s.dead = map[string]*unit{}, map[uint64]*unit{}, 1, 0, 0, 0
+	s.units, s.byID, s.nextID, s.size, s.memoAt, s.live, s.dead = map[string]*unit{}, map[uint64]*unit{}, 1, 0, 0, 0, 0
 	s.seed, s.ruledAt, s.old, s.hashes = rand.Uint64(), never, false, rand.Uint64()
 	s.windows, s.gone, s.seen = windows{}, marks{}, marks{}
 	s.view.Store(nil)

@@ -289,21 +289,21 @@ func (s *Store) load() error {
 		return errOther
 	}
 	s.size, s.opened = info.Size(), info
+	from := int64(len(head))
 	if !s.old {
-		if ok, err := s.recall(int64(len(head))); ok || err != nil {
-			if ok {
-				s.look()
-			}
+		if from, err = s.recall(from); err != nil {
 			return err
 		}
 	}
-	if err := s.expect(s.size); err != nil {
-		return err
+	if s.memoAt == 0 {
+		if err := s.expect(s.size); err != nil {
+			return err
+		}
 	}
 	by := s.boot // of the process that wrote last, when it has not ended
 	s.loading = true
 	defer func() { s.loading = false }()
-	end, err := blocks(f, int64(len(head)), s.size, func(at int64, payload []byte) error {
+	end, err := blocks(f, from, s.size, func(at int64, payload []byte) error {
 		return entries(at, payload, func(e entry) error {
 			switch e.kind {
 			case begun:

@@ -16,12 +16,12 @@ import (
 )
 
 // memo is what a process that comes to its end keeps of what it made out of the log,
-// so that the next one need not make it again. It is only believed beside the very log
-// that it was made of, which ends with its token, and is never needed: whatever is
-// wrong with it, the log tells all.
+// so that the next one need not make it again, but for what was added to the log since.
+// It is only believed beside the very log that it was made of, in which its token is,
+// and is never needed: whatever is wrong with it, the log tells all.
 type memo struct {
 	Token string
-	Last  int64 // where in the log the block with the token is, its last
+	Last  int64 // where in the log the block with the token is, which ended it
 	// The rest is as in Store and unit.
 	Hashes, NextID, Seed uint64
 	RuledAt              int64
@@ -46,10 +46,11 @@ const memoMagic = "outgrow digests' index 1\n"
 
 func memoIn(dir string) string { return filepath.Join(dir, "digests.index") }
 
-// remember keeps a memo, and gives the token that is to end the log; "" where there is
-// none.
+// remember keeps a memo, and gives the token that is to end the log; "" where none is
+// made, as the one that there is serves still.
 func (s *Store) remember() string {
-	if s.index.file != nil || s.ruledAt == never {
+	const rest = 8 // of the log, if so little is behind the memo
+	if s.index.file != nil || s.ruledAt == never || s.size-s.memoAt < s.size/rest {
 		return ""
 	}
 	m := memo{Token: rand.Text(), Last: s.size, Hashes: s.hashes, NextID: s.nextID, Seed: s.seed, RuledAt: s.ruledAt, Rules: s.rules,
@@ -74,6 +75,7 @@ func (s *Store) remember() string {
 		_ = os.Remove(name + ".new")
 		return ""
 	}
+	s.memoAt = s.size
 	return m.Token
 }
 
@@ -185,24 +187,25 @@ func (r *summed32) full(b []byte) error {
 }
 
 // recall takes over what a memo says of the log, if it is that log's; so many bytes of
-// it are its header. Damage of the log is an error.
-func (s *Store) recall(head int64) (bool, error) {
+// it are its header. It gives where what it does not tell of begins. Damage of the log
+// is an error.
+func (s *Store) recall(head int64) (rest int64, err error) {
 	m, x, err := readMemo(memoIn(s.dir), s.memory)
 	if err != nil {
-		return false, nil //nolint:nilerr // the log tells all
+		return head, nil //nolint:nilerr // the log tells all
 	}
 	own := false
-	end, err := blocks(s.file, head, s.size, func(at int64, payload []byte) error {
-		if own = false; at != m.Last {
-			return nil
-		}
-		return entries(at, payload, func(e entry) error {
+	end, err := blocks(s.file, head, min(m.Last+1, s.size), func(int64, []byte) error { return nil })
+	if err == nil && end == m.Last {
+		odd := s.block(m.Last, func(e entry) error {
 			own = e.kind == ended && string(e.key) == m.Token
+			rest = e.at + int64(len(add(nil, ended, 0, m.Token)))
 			return nil
 		})
-	})
-	if err != nil || !own || end != s.size {
-		return false, err
+		own = own && odd == nil
+	}
+	if err != nil || !own {
+		return head, err
 	}
 	s.index, s.hashes, s.nextID, s.live, s.dead = x, m.Hashes, m.NextID, m.Live, m.Dead
 	s.gone = marks{}
@@ -217,5 +220,6 @@ func (s *Store) recall(head int64) (bool, error) {
 		u := &unit{id: k.ID, name: k.Name, all: k.All, held: k.Held, unseen: k.All, whole: k.Whole, blocks: k.Blocks}
 		s.units[u.name], s.byID[u.id] = u, u
 	}
-	return true, nil
+	s.memoAt = rest
+	return rest, nil
 }

@@ -101,13 +101,45 @@ func TestMemo(t *testing.T) {
 	}
 }
 
-// A memo is not believed once a process has written behind it and was killed.
-func TestMemoOfAShorterLog(t *testing.T) {
+// What a process has written behind a memo counts, also if it was killed, but for one
+// on a machine that stopped; and little of it needs no memo of its own.
+func TestBehindAMemo(t *testing.T) {
 	t.Parallel()
 	dir, ctx := t.TempDir(), t.Context()
 	s := openedAs(t, dir, "boot", memory)
 	must(t, s.Keep(ctx, testUnit, maps.All(some(100, 1))))
 	must(t, s.Close())
+	memo, err := os.ReadFile(memoIn(dir))
+	must(t, err)
+	want := some(100, 1)
+	for i, key := range slices.Sorted(maps.Keys(want))[:6] {
+		s = openedAs(t, dir, "boot", memory)
+		want[key] = pipeline.Known{Sum: sum(byte(i)), Origin: sum(9)}
+		if i == 3 {
+			delete(want, key)
+			must(t, s.Forget(ctx, testUnit, []string{key}))
+		} else {
+			must(t, s.Keep(ctx, testUnit, maps.All(map[string]pipeline.Known{key: want[key]})))
+		}
+		must(t, s.Close())
+		s = openedAs(t, dir, "boot", memory)
+		if got := all(t, s, slices.Collect(maps.Keys(some(100, 1)))); !maps.Equal(got, want) {
+			t.Errorf("after change %d something else is known", i)
+		}
+		if i < 5 && i != 3 && !unchanged(t, s, key, sum(9)) {
+			t.Errorf("change %d is not known", i)
+		}
+		must(t, s.Close())
+	}
+	if now, err := os.ReadFile(memoIn(dir)); err != nil || string(now) != string(memo) {
+		t.Errorf("the memo was written anew for little (%v)", err)
+	}
+	s = openedAs(t, dir, "boot", memory)
+	must(t, s.Keep(ctx, testUnit, maps.All(some(100, 3))))
+	must(t, s.Close())
+	if now, err := os.ReadFile(memoIn(dir)); err != nil || string(now) == string(memo) {
+		t.Errorf("the memo was not written anew for much (%v)", err)
+	}
 	s = openedAs(t, dir, "boot", memory)
 	must(t, s.Keep(ctx, testUnit, maps.All(some(100, 2))))
 	must(t, s.Flush(ctx)) // and here it is killed

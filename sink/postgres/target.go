@@ -33,7 +33,8 @@ type Target struct {
 	Schema  string
 	Version int    // server_version_num
 	Head    string // its alembic revision, as recorded or as taken away; "" when there is none
-	// Filled lists the tables with rows, config and the like left out.
+	// Filled lists the tables with rows, config and the like left out. A target that
+	// this package works on is not asked, unless they are to be replaced.
 	Filled []string
 	// Locked is true while another session works on this target.
 	Locked bool
@@ -127,8 +128,10 @@ func (s *Sink) inspect(ctx context.Context) (Target, error) {
 		}
 	}
 	slices.Sort(t.Foreign)
-	if t.Filled, err = s.filled(ctx, s.pool, tables); err != nil {
-		return t, err
+	if marks[markPrepared] == "" || s.cfg.Replace {
+		if t.Filled, err = s.filled(ctx, s.pool, tables); err != nil {
+			return t, err
+		}
 	}
 	if t.Head, err = s.head(ctx, s.pool, there); err != nil {
 		return t, err
