@@ -145,7 +145,7 @@ func readMemo(name string, limit int64) (*memo, *index, error) {
 		return nil, nil, errDamaged
 	}
 	bits := uint(firstBits)
-	for (m.Slots+m.Slots/8+1)*4 > 3<<bits {
+	for (m.Slots+m.Slots/32+1)*4 > 3<<bits {
 		bits++
 	}
 	if slotBytes<<bits > limit {

@@ -148,6 +148,10 @@ func (s *Source) allHaveParents(ctx context.Context, table string) bool {
 		if err != nil || !sure {
 			return false
 		}
+		if all, ok := s.merged(ctx, table, k.from, k.parent, k.to); ok {
+			sure = all
+			continue
+		}
 		var n int64
 		// Each parent is looked for once, however many children it has.
 		n, err = s.number(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM (SELECT DISTINCT %[1]s AS name FROM %[2]s WHERE %[1]s IS NOT NULL) AS child

@@ -67,6 +67,13 @@ func (s *Source) estimate(ctx context.Context, t *TableInfo, records int64) (int
 	if records == 0 {
 		return 0, nil
 	}
+	if records <= 4*samples {
+		n, err := s.number(ctx, "SELECT sum("+rowBytes(t)+") FROM "+ident(t.Name))
+		if err != nil {
+			return 0, openError(s.path, err)
+		}
+		return n, nil
+	}
 	lo, hi, err := s.span(ctx, t)
 	if err != nil {
 		return 0, err
@@ -124,7 +131,7 @@ func (s *Source) Split(ctx context.Context, unit pipeline.Unit, n int) ([]pipeli
 	if err != nil || hi == lo {
 		return whole, err
 	}
-	points, err := s.weigh(ctx, t, lo, hi)
+	points, err := s.weigh(ctx, t, lo, hi, int64(min(16*n, 256)))
 	if err != nil {
 		return nil, err
 	}
@@ -153,10 +160,9 @@ type slice struct{ last, bytes int64 }
 // weigh cuts the rowids into slices of equal width and weighs a few rows of
 // each, taking slices that have any as equally full. Small tables are weighed
 // row by row.
-func (s *Source) weigh(ctx context.Context, t *TableInfo, lo, hi int64) ([]slice, error) {
-	const slices = 256
+func (s *Source) weigh(ctx context.Context, t *TableInfo, lo, hi, slices int64) ([]slice, error) {
 	var points []slice
-	if uint64(hi)-uint64(lo) < 4*slices {
+	if uint64(hi)-uint64(lo) < 4*uint64(slices) {
 		sql := fmt.Sprintf("SELECT %s, %s FROM %s ORDER BY 1", t.rowid, rowBytes(t), ident(t.Name))
 		err := s.each(ctx, sql, func(v []any) error {
 			points = append(points, slice{v[0].(int64), v[1].(int64)})
@@ -166,7 +172,7 @@ func (s *Source) weigh(ctx context.Context, t *TableInfo, lo, hi int64) ([]slice
 	}
 	some := fmt.Sprintf("SELECT %s, %s FROM %s WHERE %[1]s > ? AND %[1]s <= ? ORDER BY 1 LIMIT 4", t.rowid, rowBytes(t), ident(t.Name))
 	from := int64(math.MinInt64)
-	for i := range int64(slices) {
+	for i := range slices {
 		to := between(lo, hi, i+1, slices)
 		if i == slices-1 {
 			to = hi
