@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -132,9 +133,22 @@ func (s *Server) Make(ctx context.Context, name, id string) error {
 	return pg.Classify(op, err)
 }
 
-// unmake removes what an interrupted Make may have left. Nobody else makes a
-// database of that name, as nobody else knows the id.
+// unmake removes what an interrupted Make may have left, which its server may still
+// be making. Nobody else makes a database of that name, as nobody else knows the id.
 func (s *Server) unmake(ctx context.Context, id string) error {
+	for {
+		var busy bool
+		err := s.pool.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state = 'active' AND position($1 IN query) > 0)", making+id).Scan(&busy)
+		if err != nil {
+			return pg.Classify("looking for what is half made", err)
+		}
+		if !busy {
+			break
+		}
+		if err := pipeline.Sleep(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
 	return pg.Classify("removing what was left half made", s.exec(ctx, "DROP DATABASE IF EXISTS "+pg.Ident(making+id)))
 }
 
