@@ -59,9 +59,8 @@ const (
 
 // unchanged is what [Store.Unchanged] gives.
 func (c *cursor) unchanged(key string, origin pipeline.Sum) (bool, error) {
-	found, same := c.expected(key, origin)
-	if found {
-		return same, nil
+	if found, unchanged := c.expected(key, origin); found {
+		return unchanged, nil
 	}
 	s := c.store
 	s.mu.Lock()
@@ -75,11 +74,12 @@ func (c *cursor) unchanged(key string, origin pipeline.Sum) (bool, error) {
 	if !there || err != nil {
 		return false, err
 	}
-	if same = s.same(e, origin, s.ruledAt); same {
-		s.see(u, e)
-	}
 	c.expect(e.at)
-	return same, nil
+	if !same(e, origin, s.ruledAt) {
+		return false, nil
+	}
+	s.see(u, e)
+	return true, nil
 }
 
 // follow goes over to the store's view. What was met in the one before was counted
@@ -112,7 +112,7 @@ func (s *Store) fold(u *unit) {
 
 // expected looks at the entries that are expected next. Not found: the key is to be
 // looked up.
-func (c *cursor) expected(key string, origin pipeline.Sum) (found, same bool) {
+func (c *cursor) expected(key string, origin pipeline.Sum) (found, unchanged bool) {
 	v := c.view
 	if c.in == nil || c.in.dropped.Load() || v != c.store.view.Load() {
 		return false, false
@@ -131,11 +131,12 @@ func (c *cursor) expected(key string, origin pipeline.Sum) (found, same bool) {
 		if v.gone.has(e.at) {
 			return false, false // another stands for the key
 		}
-		if same = c.store.same(e, origin, v.ruledAt); same && v.seen.add(e.at) {
+		ok = same(e, origin, v.ruledAt)
+		if ok && v.seen.add(e.at) {
 			c.met.Add(1)
 		}
 		// A mark that was made while the log was written anew may be lost.
-		return v == c.store.view.Load(), same
+		return v == c.store.view.Load(), ok
 	}
 	return false, false
 }
@@ -247,7 +248,7 @@ func (p *place) fill(f *os.File) bool {
 
 // same reports whether an entry says that the target holds what a record of this
 // origin becomes under the rules of now.
-func (*Store) same(e entry, origin pipeline.Sum, ruledAt int64) bool {
+func same(e entry, origin pipeline.Sum, ruledAt int64) bool {
 	k := known(e, ruledAt)
 	return !k.Refused && !k.Doubt && k.Origin == origin && origin != (pipeline.Sum{})
 }

@@ -15,8 +15,9 @@
 // believed, while what the target holds is known as before.
 //
 // In memory it needs at most 32 MiB for the index, which is on disk when it is
-// larger (from about 1.5 million records; it is not kept then), half a megabyte, and
-// two bits for 16 bytes of the log: less than 2 MB for a million records.
+// larger (from about 1.5 million records; it is not kept then), half a megabyte, half
+// as much for every part that is being read, and two bits for 16 bytes of the log:
+// less than 2 MB for a million records.
 package digests
 
 import (
