@@ -224,6 +224,22 @@ func TestGlanceAtDataFolder(t *testing.T) {
 	}
 }
 
+// tear gives a copy of a file with up to so many bytes changed, mostly where pages say
+// how they are laid out. The first page stays.
+func tear(rng *rand.Rand, sound []byte, page, most int) []byte {
+	torn := bytes.Clone(sound)
+	for range 1 + rng.IntN(most) {
+		at := page * (1 + rng.IntN(len(torn)/page-1))
+		if rng.IntN(3) == 0 {
+			at += rng.IntN(page)
+		} else {
+			at += rng.IntN(40)
+		}
+		torn[at] = byte(rng.Uint32())
+	}
+	return torn
+}
+
 // Whatever the bytes of a file are, nothing panics, reading it ends, and a row that
 // is called the same holds what it held.
 func TestGlanceAtDamage(t *testing.T) {
@@ -257,17 +273,7 @@ func TestGlanceAtDamage(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 3))
 			same, ended, failed := 0, 0, 0
 			for range 10 {
-				torn := bytes.Clone(sound)
-				for range 1 + rng.IntN(60) {
-					// Mostly where pages say how they are laid out.
-					at := l.page * (1 + rng.IntN(len(torn)/l.page-1))
-					if rng.IntN(3) == 0 {
-						at += rng.IntN(l.page)
-					} else {
-						at += rng.IntN(40)
-					}
-					torn[at] = byte(rng.Uint32())
-				}
+				torn := tear(rng, sound, l.page, 60)
 				if rng.IntN(4) == 0 {
 					torn = torn[:l.page*(1+rng.IntN(len(torn)/l.page))]
 				}

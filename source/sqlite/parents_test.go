@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -126,16 +125,7 @@ func TestMergedAtDamage(t *testing.T) {
 		rng := rand.New(rand.NewPCG(uint64(page), 5))
 		told, odd := 0, 0
 		for range 150 {
-			torn := bytes.Clone(sound)
-			for range 1 + rng.IntN(40) {
-				at := page * (1 + rng.IntN(len(torn)/page-1))
-				if rng.IntN(3) == 0 {
-					at += rng.IntN(page)
-				} else {
-					at += rng.IntN(40)
-				}
-				torn[at] = byte(rng.Uint32())
-			}
+			torn := tear(rng, sound, page, 40)
 			path := filepath.Join(t.TempDir(), "webui.db")
 			if err := os.WriteFile(path, torn, 0o600); err != nil {
 				t.Fatal(err)
