@@ -4,10 +4,10 @@
 //
 // It is a log of keys and digests in the order in which they were kept, which is
 // that in which a pass meets the records again, and an index by the keys' hashes
-// that a process keeps for the next one, which otherwise makes it anew. The log may be lost or fall behind: whoever
-// uses it then compares with the target once more. What a process wrote before it
-// was killed is there; what it wrote before the machine stopped may not be, so the
-// log is not believed then, unless that process had come to its end.
+// that a process keeps for the next one, which otherwise makes it anew. The log may be
+// lost or fall behind: whoever uses it then compares with the target once more. What a
+// process wrote before it was killed is there; what it wrote before the machine stopped
+// may not be, so the log is not believed then, unless that process had come to its end.
 //
 // Beside the digest of what was written there may be the origin, of what that was
 // made of: with it a record that has not changed need not be made again. Origins

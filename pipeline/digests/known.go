@@ -114,18 +114,13 @@ func (s *Store) each(unit string, keys []string, another func([]byte, entry) []b
 	}
 	b := make([]byte, blockHead)
 	for _, key := range keys {
-		_, o, err := s.find(u.id, []byte(key), s.hash(u.id, key))
+		e, there, err := s.lookup(u, key, s.read)
 		if err != nil {
 			return wrap("changing digests", err)
 		}
-		if o.empty() {
-			continue
+		if there {
+			b = another(b, e)
 		}
-		e, err := s.read(o)
-		if err != nil {
-			return wrap("changing digests", err)
-		}
-		b = another(b, e)
 	}
 	if len(b) == blockHead {
 		return nil

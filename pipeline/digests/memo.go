@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"encoding/gob"
 	"errors"
-	"hash"
 	"hash/crc32"
 	"io"
 	"os"
@@ -67,24 +66,17 @@ func (s *Store) remember() string {
 		}
 	}
 	name := memoIn(s.dir)
-	err := m.write(name+".new", s.index.mem)
-	if err == nil {
-		err = os.Rename(name+".new", name)
-	}
+	f, err := replace(name, func(f *os.File) error { return m.write(f, s.index.mem) })
 	if err != nil {
 		_ = os.Remove(name + ".new")
 		return ""
 	}
+	_ = f.Close() // it is durable
 	s.memoAt = s.size
 	return m.Token
 }
 
-func (m *memo) write(name string, slots []slot) (err error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+func (m *memo) write(f *os.File, slots []slot) error {
 	var head bytes.Buffer
 	if err := gob.NewEncoder(&head).Encode(m); err != nil {
 		return err
@@ -108,7 +100,7 @@ func (m *memo) write(name string, slots []slot) (err error) {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err = f.Write(binary.LittleEndian.AppendUint32(nil, sum.Sum32()))
+	_, err := f.Write(binary.LittleEndian.AppendUint32(nil, sum.Sum32()))
 	return err
 }
 
@@ -123,25 +115,25 @@ func readMemo(name string, limit int64) (*memo, *index, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	left := info.Size() - crc32.Size
-	sum := crc32.New(castagnoli)
-	r := &summed32{bufio.NewReaderSize(f, 64<<10), sum, left}
+	sum, all := crc32.New(castagnoli), bufio.NewReaderSize(f, 64<<10)
+	body := &io.LimitedReader{R: all, N: info.Size() - crc32.Size}
+	r := io.TeeReader(body, sum)
 	b := make([]byte, len(memoMagic)+8)
-	if err := r.full(b); err != nil || string(b[:len(memoMagic)]) != memoMagic {
+	if _, err := io.ReadFull(r, b); err != nil || string(b[:len(memoMagic)]) != memoMagic {
 		return nil, nil, errors.Join(err, errOther)
 	}
 	size := binary.LittleEndian.Uint64(b[len(memoMagic):])
-	if size > uint64(r.left) {
+	if size > uint64(body.N) {
 		return nil, nil, errDamaged
 	}
 	head, m := make([]byte, size), &memo{}
-	if err := r.full(head); err != nil {
+	if _, err := io.ReadFull(r, head); err != nil {
 		return nil, nil, err
 	}
 	if err := gob.NewDecoder(bytes.NewReader(head)).Decode(m); err != nil {
 		return nil, nil, err
 	}
-	if m.Slots < 0 || r.left != m.Slots*slotBytes {
+	if m.Slots < 0 || body.N != m.Slots*slotBytes {
 		return nil, nil, errDamaged
 	}
 	bits := uint(firstBits)
@@ -157,33 +149,15 @@ func readMemo(name string, limit int64) (*memo, *index, error) {
 	}
 	var o [slotBytes]byte
 	for range m.Slots {
-		if err := r.full(o[:]); err != nil {
+		if _, err := io.ReadFull(r, o[:]); err != nil {
 			return nil, nil, err
 		}
 		x.put(slot{binary.LittleEndian.Uint64(o[:]), binary.LittleEndian.Uint64(o[8:])})
 	}
-	if _, err := io.ReadFull(r.r, b[:crc32.Size]); err != nil || binary.LittleEndian.Uint32(b) != sum.Sum32() {
+	if _, err := io.ReadFull(all, b[:crc32.Size]); err != nil || binary.LittleEndian.Uint32(b) != sum.Sum32() {
 		return nil, nil, errors.Join(err, errDamaged)
 	}
 	return m, x, nil
-}
-
-// summed32 reads what a checksum is made of.
-type summed32 struct {
-	r    io.Reader
-	sum  hash.Hash32
-	left int64
-}
-
-func (r *summed32) full(b []byte) error {
-	if r.left -= int64(len(b)); r.left < 0 {
-		return errDamaged
-	}
-	if _, err := io.ReadFull(r.r, b); err != nil {
-		return err
-	}
-	_, _ = r.sum.Write(b) // a hash never fails
-	return nil
 }
 
 // recall takes over what a memo says of the log, if it is that log's; so many bytes of

@@ -58,7 +58,7 @@ type texts struct {
 	pages  *pages
 	usable int
 	root   uint32
-	levels [20][]byte
+	levels [20]level
 	read   uint32 // pages
 	last   []byte
 	begun  bool
@@ -79,85 +79,69 @@ func (t *texts) all() iter.Seq[[]byte] {
 // walk goes through a page and those below. It gives false at the end of all.
 func (t *texts) walk(number uint32, depth int, yield func([]byte) bool) bool {
 	if t.read++; depth == len(t.levels) || t.read > t.pages.count { // none comes twice
-		t.err = errOdd
-		return false
+		return t.odd()
 	}
 	page, err := t.pages.page(number, 0)
-	if err != nil {
-		t.err = err
-		return false
+	l := &t.levels[depth]
+	if err == nil {
+		err = l.lay(page, interiorIndexPage, leafIndexPage, t.usable)
 	}
-	t.levels[depth] = append(t.levels[depth][:0], page...) // others are read meanwhile
-	page = t.levels[depth]
-	head, leaf := 8, page[0] == leafIndexPage
-	if !leaf {
-		head = 12
+	if err != nil || l.cells == 0 && depth > 0 {
+		return t.odd()
 	}
-	cells := int(binary.BigEndian.Uint16(page[3:]))
-	if !leaf && page[0] != interiorIndexPage || head+2*cells > t.usable || cells == 0 && depth > 0 {
-		t.err = errOdd
-		return false
-	}
-	for i := range cells {
-		at := int(binary.BigEndian.Uint16(page[head+2*i:]))
-		if at < head+2*cells || at > t.usable-4 {
-			t.err = errOdd
-			return false
+	for i := range l.cells {
+		at, err := l.offset(i, t.usable)
+		if err != nil {
+			return t.odd()
 		}
-		if !leaf {
-			if !t.walk(binary.BigEndian.Uint32(page[at:]), depth+1, yield) {
+		if !l.leaf {
+			if !t.walk(binary.BigEndian.Uint32(l.page[at:]), depth+1, yield) {
 				return false
 			}
 			at += 4
 		}
-		if !t.cell(page[at:t.usable], yield) {
+		if !t.cell(l.page[at:t.usable], yield) {
 			return false
 		}
 	}
-	return leaf || t.walk(binary.BigEndian.Uint32(page[8:]), depth+1, yield)
+	return l.leaf || t.walk(binary.BigEndian.Uint32(l.page[8:]), depth+1, yield)
+}
+
+// odd ends the walk.
+func (t *texts) odd() bool {
+	t.err = errOdd
+	return false
 }
 
 // cell gives the text that an entry begins with, unless it is the last one again.
 func (t *texts) cell(b []byte, yield func([]byte) bool) bool {
+	text, null, ok := t.first(b)
+	switch {
+	case !ok || t.begun && (null || bytes.Compare(text, t.last) < 0): // NULL comes before all texts
+		return t.odd()
+	case null || t.begun && bytes.Equal(text, t.last):
+		return true
+	}
+	t.begun, t.last = true, append(t.last[:0], text...)
+	return yield(t.last)
+}
+
+// first gives the first value of an entry. Not ok: it is no text, or the entry is too
+// long for its page, or damaged.
+func (t *texts) first(b []byte) (text []byte, null, ok bool) {
 	size, n := varint(b)
-	t.err = errOdd
 	if n == 0 || size > uint64(len(b)-n) || size > uint64((t.usable-12)*64/255-23) {
-		return false // too long for its page, or damaged
+		return nil, false, false
 	}
 	record := b[n : n+int(size)]
 	head, m := varint(record)
 	if m == 0 || head > size || head <= uint64(m) {
-		return false
+		return nil, false, false
 	}
 	kind, k := varint(record[m:head])
-	if k == 0 {
-		return false
-	}
-	null := kind == 0
-	if !null && (kind < kindBytes || kind%2 == 0) {
-		return false
-	}
 	width, _ := widthOf(kind)
-	if width > len(record)-int(head) {
-		return false
+	if k == 0 || width > len(record)-int(head) {
+		return nil, false, false
 	}
-	text := record[head : int(head)+width]
-	switch {
-	case null:
-		t.err = nil
-		return !t.begun || t.fail() // NULL comes first
-	case t.begun && bytes.Equal(text, t.last):
-		t.err = nil
-		return true
-	case t.begun && bytes.Compare(text, t.last) < 0:
-		return false
-	}
-	t.err, t.begun = nil, true
-	t.last = append(t.last[:0], text...)
-	return yield(t.last)
-}
-
-func (t *texts) fail() bool {
-	t.err = errOdd
-	return false
+	return record[head : int(head)+width], kind == 0, kind == 0 || kind >= kindBytes && kind%2 == 1
 }

@@ -106,19 +106,9 @@ func (t *tree) enter(number uint32, most int64) (*level, error) {
 		if err != nil {
 			return nil, err
 		}
-		l.page = append(l.page[:0], page...) // others are read while it is needed
-		switch page[0] {
-		case interiorPage:
-			l.leaf, l.array = false, 12
-		case leafPage:
-			l.leaf, l.array = true, 8
-		default:
-			return nil, errOdd
-		}
-		l.cells = int(binary.BigEndian.Uint16(page[3:]))
-		// Only the root of an empty table has none, so every page gives a rowid and
+		// Only the root of an empty table has no cells, so every page gives a rowid and
 		// none can come twice.
-		if l.array+2*l.cells > t.usable || l.cells == 0 && t.depth > 0 {
+		if err := l.lay(page, interiorPage, leafPage, t.usable); err != nil || l.cells == 0 && t.depth > 0 {
 			return nil, errOdd
 		}
 		l.number = number
@@ -126,6 +116,23 @@ func (t *tree) enter(number uint32, most int64) (*level, error) {
 	t.depth++
 	l.next, l.most = 0, most
 	return l, nil
+}
+
+// lay keeps a page, of one of two types, and tells how it is laid out.
+func (l *level) lay(page []byte, interior, leaf byte, usable int) error {
+	l.page = append(l.page[:0], page...) // others are read while it is needed
+	switch page[0] {
+	case interior:
+		l.leaf, l.array = false, 12
+	case leaf:
+		l.leaf, l.array = true, 8
+	default:
+		return errOdd
+	}
+	if l.cells = int(binary.BigEndian.Uint16(page[3:])); l.array+2*l.cells > usable {
+		return errOdd
+	}
+	return nil
 }
 
 // behind finds the first cell whose rowid is greater.

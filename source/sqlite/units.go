@@ -62,7 +62,7 @@ func (s *Source) Count(ctx context.Context, unit pipeline.Unit) (int64, error) {
 const samples = 64
 
 // estimate weighs rows at evenly spread rowids by what stands in their
-// headers, without reading overflow pages.
+// headers, without reading overflow pages. Small tables are weighed whole.
 func (s *Source) estimate(ctx context.Context, t *TableInfo, records int64) (int64, error) {
 	if records == 0 {
 		return 0, nil
