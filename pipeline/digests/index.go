@@ -46,6 +46,7 @@ func newIndex(dir string, limit int64, bits uint) (*index, error) {
 	x := &index{dir: dir, limit: limit, bits: bits, at: -1}
 	if slotBytes<<bits <= limit {
 		x.mem = make([]slot, 1<<bits)
+		clear(x.mem) // memory that is read before it is written is got twice from the system
 		return x, nil
 	}
 	f, err := os.CreateTemp(dir, "index-*")

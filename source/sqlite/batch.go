@@ -7,6 +7,7 @@ type filling struct {
 	*reader
 	b    pipeline.Batch[*pipeline.Row]
 	last int64 // rowid of the last row that was read
+	held int64 // bytes of the rows that are handed over
 	// Slabs, so that a row costs no allocation of its own.
 	values []any
 	heads  []pipeline.Row
@@ -29,9 +30,13 @@ func (rd *reader) batch(at, to int64) (b pipeline.Batch[*pipeline.Row], last int
 	return f.b, f.last, more, rd.s.quiet()
 }
 
+// passedOver is how many times the bytes that a batch may hold are read for it, where
+// most rows are the same and nothing of them is held.
+const passedOver = 16
+
 func (f *filling) room() bool {
 	limits := f.s.cfg.Limits
-	return f.b.Read < limits.Records && f.b.Bytes < limits.Bytes
+	return f.b.Read < limits.Records && f.held < limits.Bytes && f.b.Bytes < passedOver*limits.Bytes
 }
 
 // pass goes past rows that are the same, without SQLite, which takes over at the
@@ -127,7 +132,8 @@ func (f *filling) take(st *statement) {
 		row.Values[i] = st.column(i+1, &f.texts)
 	}
 	f.b.Records = append(f.b.Records, row)
-	f.b.Bytes += int64(row.Size())
+	size := int64(row.Size())
+	f.b.Bytes, f.held = f.b.Bytes+size, f.held+size
 }
 
 // stepAside lets SQLite read, the longer the less there was to pass.

@@ -53,7 +53,7 @@ func (s *Source) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.F
 
 // NetworkFindings warns of a network file system, which Check does, too.
 func (s *Source) NetworkFindings() []pipeline.Finding {
-	if !s.fs.Network() {
+	if !s.shared {
 		return nil
 	}
 	return []pipeline.Finding{{Severity: pipeline.Warn, Reason: fstype.Network,

@@ -42,6 +42,7 @@ type Source struct {
 	log      *slog.Logger
 	mode     Mode
 	fs       fstype.Type
+	shared   bool // with other machines: fs.Network
 	identity pipeline.Identity
 	first    stamp // what the files looked like before they were opened
 
@@ -51,6 +52,10 @@ type Source struct {
 	tables []TableInfo
 	keys   map[string][]string
 	cols   map[string][]string
+	// What was found out of tables to be read in the file itself, and what of the
+	// file is open for that and not in use.
+	layouts map[string]*layout
+	pages   []*pages
 
 	uri    string // how the connection was opened
 	second second
@@ -105,7 +110,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
-	s := &Source{cfg: cfg, path: path, log: cfg.Log, stmts: map[string]*statement{}}
+	s := &Source{cfg: cfg, path: path, log: cfg.Log, stmts: map[string]*statement{}, layouts: map[string]*layout{}}
 	s.wal = sync.OnceValues(func() (walIndex, error) { return indexWAL(path + "-wal") })
 	head, err := readHeader(path)
 	if err != nil {
@@ -114,6 +119,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 	if s.fs, err = cfg.FileSystem.Or()(path); err != nil {
 		return nil, pipeline.Environment("looking at the file system of "+path, err, "")
 	}
+	s.shared = s.fs.Network()
 	use := cfg.usage(path)
 	if s.mode, err = decide(cfg, path, head, use, s.fs); err != nil {
 		return nil, err
@@ -188,6 +194,10 @@ func (s *Source) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.second.close()
+	for _, p := range s.pages {
+		p.close()
+	}
+	s.pages = nil
 	if s.db == nil {
 		return err
 	}

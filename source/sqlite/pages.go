@@ -1,8 +1,12 @@
 package sqlite
 
 import (
+	"context"
+	"encoding/binary"
 	"errors"
 	"io"
+	"math"
+	"os"
 )
 
 // errOdd says that a file is not laid out as expected: SQLite is to read it, and to
@@ -11,12 +15,95 @@ var errOdd = errors.New("the file is not laid out as expected")
 
 // pages reads single pages of a database that nobody writes to.
 type pages struct {
-	size  int64 // of a page, in bytes
-	count uint32
-	file  window
+	size   int64 // of a page, in bytes
+	usable int   // bytes of a page, without those reserved for extensions
+	count  uint32
+	files  []*os.File
+	file   window
 	// Those that the -wal holds newer are there.
 	wal    window
 	frames map[uint32]uint32
+}
+
+// openPages opens the database, and its -wal where SQLite reads that too, or gives
+// what was opened and is free again. They are one user's at a time, until free.
+func (s *Source) openPages(ctx context.Context) (p *pages, free func(), ok bool) {
+	s.mu.Lock()
+	if n := len(s.pages); n > 0 {
+		p, s.pages = s.pages[n-1], s.pages[:n-1]
+	}
+	s.mu.Unlock()
+	if p == nil {
+		if p = (&pages{}); !s.fill(ctx, p) {
+			p.close()
+			return nil, nil, false
+		}
+	}
+	return p, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.db == nil {
+			p.close()
+			return
+		}
+		s.pages = append(s.pages, p)
+	}, true
+}
+
+// fill opens the files.
+func (s *Source) fill(ctx context.Context, p *pages) bool {
+	open := func(path string, w *window, size, mtime int64) bool {
+		f, err := os.Open(path) // closing it drops no lock: there is none
+		if err != nil {
+			return false
+		}
+		p.files = append(p.files, f)
+		info, err := f.Stat()
+		w.file, w.bytes = f, size
+		return err == nil && info.Size() == size && info.ModTime().UnixNano() == mtime
+	}
+	count, err := s.number(ctx, "PRAGMA page_count")
+	if err != nil || count > math.MaxUint32 || !open(s.path, &p.file, s.first.size, s.first.mtime) {
+		return false
+	}
+	p.count = uint32(count)
+	if s.first.frames > 0 {
+		x, err := s.wal()
+		if err != nil || x.count > 0 && x.count != p.count || !open(s.path+"-wal", &p.wal, s.first.walSize, s.first.walMtime) {
+			return false
+		}
+		p.size, p.frames = x.size, x.frames
+	}
+	return p.header()
+}
+
+// header reads the database's header, https://www.sqlite.org/fileformat2.html section 1.3.
+func (p *pages) header() bool {
+	const bytes, utf8 = 100, 1
+	h, err := p.file.at(0, bytes, 0)
+	if err != nil {
+		return false
+	}
+	size := int64(binary.BigEndian.Uint16(h[16:]))
+	if size == 1 {
+		size = 65536
+	}
+	if size < 512 || size&(size-1) != 0 || p.frames != nil && p.size != size {
+		return false
+	}
+	p.size = size
+	if h, err = p.page(1, 0); err != nil { // it may be newer in the -wal
+		return false
+	}
+	p.usable = int(size) - int(h[20])
+	return p.usable >= 480 && binary.BigEndian.Uint32(h[56:]) == utf8
+}
+
+func (p *pages) close() {
+	for _, f := range p.files {
+		_ = f.Close() // it was only read
+	}
+	p.files = nil
 }
 
 // page gives a page, valid until the next call. It may be followed by more bytes that

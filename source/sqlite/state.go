@@ -131,7 +131,7 @@ func walFrames(f *os.File) (salts uint64, committed int64) {
 // file is opened (close-to-open, nfs(5)). Only without locks, which closing the
 // file would drop.
 func (s *Source) revalidate() {
-	if s.mode != Stopped || !s.fs.Network() {
+	if s.mode != Stopped || !s.shared {
 		return
 	}
 	for _, suffix := range []string{"", "-wal"} {
@@ -145,7 +145,7 @@ func (s *Source) revalidate() {
 // without locks, or with locks that may not reach other machines; what was read
 // before is then untouched.
 func (s *Source) quiet() error {
-	if s.mode != Stopped && !s.fs.Network() {
+	if s.mode != Stopped && !s.shared {
 		return nil
 	}
 	s.revalidate()
@@ -156,7 +156,7 @@ func (s *Source) quiet() error {
 	f := s.first
 	if now.size != f.size || now.mtime != f.mtime || now.walSize != f.walSize || now.walMtime != f.walMtime {
 		hint := "nothing is lost; run the same command again, it goes on while Open WebUI runs"
-		if s.fs.Network() {
+		if s.shared {
 			hint = "nothing is lost; stop Open WebUI on every machine, then run the same command again"
 		}
 		return pipeline.Environment("reading "+s.path, ErrStarted, hint)

@@ -131,7 +131,7 @@ func (s *Source) Split(ctx context.Context, unit pipeline.Unit, n int) ([]pipeli
 	if err != nil || hi == lo {
 		return whole, err
 	}
-	points, err := s.weigh(ctx, t, lo, hi, int64(min(16*n, 256)))
+	points, err := s.weigh(ctx, t, lo, hi, int64(min(max(4*n, 64), 256)))
 	if err != nil {
 		return nil, err
 	}

@@ -60,11 +60,12 @@ func heldByOther(path string) bool {
 		}
 	}
 	self := strconv.Itoa(os.Getpid())
-	procs, _ := filepath.Glob("/proc/[0-9]*/fd")
-	for _, dir := range procs {
-		if filepath.Base(filepath.Dir(dir)) == self {
+	procs, _ := os.ReadDir("/proc")
+	for _, p := range procs {
+		if _, err := strconv.Atoi(p.Name()); err != nil || p.Name() == self {
 			continue
 		}
+		dir := filepath.Join("/proc", p.Name(), "fd")
 		fds, err := os.ReadDir(dir)
 		if err != nil {
 			continue
