@@ -80,10 +80,7 @@ func (o *opener) rowsToPostgres(l *lane[*pipeline.Row], src database, head strin
 			o.gaps = append(o.gaps, "the target's alembic_version says no revision")
 		}
 	}
-	cols, err := dst.Columns(o.ctx)
-	if err != nil {
-		return err
-	}
+	cols := dst.Columns(t)
 	tables, keys := columnsOf(cols)
 	l.rules = rows.RulesFor(buildVersion(), tables)
 	if o.opt.verify {

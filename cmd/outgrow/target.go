@@ -73,17 +73,13 @@ func (s *session) targetRows(ctx context.Context) error {
 	}
 	l := &lane[*pipeline.Row]{kind: pipeline.Rows, sink: dst, journal: dst.Journal(), fingerprint: dst.Fingerprint}
 	s.lanes = append(s.lanes, l)
-	cols, err := dst.Columns(ctx)
-	if err != nil {
-		return err
-	}
-	tables, keys := columnsOf(cols)
-	l.transforms = []rowChange{rows.Transform(tables, rows.Options{})}
-	l.decode = rowDecoder(keys)
 	t, err := dst.Inspect(ctx)
 	if err != nil {
 		return err
 	}
+	tables, keys := columnsOf(dst.Columns(t))
+	l.transforms = []rowChange{rows.Transform(tables, rows.Options{})}
+	l.decode = rowDecoder(keys)
 	s.silence(t.Comment, l)
 	return nil
 }

@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -33,7 +34,7 @@ type Table struct {
 	Columns []Column // in their order
 	Key     []string // columns of the primary key in its order, nil without one
 	Rows    int64    // the planner's estimate, -1 when it has none
-	Bytes   int64    // with TOAST, without indexes
+	Bytes   int64    // with TOAST, without indexes; 0 until Sizes was asked
 	Mine    bool     // this role may alter and drop it
 }
 
@@ -56,7 +57,7 @@ func (t *Table) Names() []string {
 	return names
 }
 
-const catalogSQL = `SELECT c.relname::text, c.reltuples::bigint, pg_table_size(c.oid), pg_has_role(c.relowner, 'USAGE'),
+const catalogSQL = `SELECT c.relname::text, c.reltuples::bigint, pg_has_role(c.relowner, 'USAGE'),
  (SELECT json_agg(json_build_object('n', a.attname, 't', CASE a.atttypid WHEN 'varchar'::regtype THEN 'varchar' WHEN 'int8'::regtype THEN 'bigint'
     WHEN 'int4'::regtype THEN 'integer' WHEN 'bool'::regtype THEN 'boolean' WHEN 'timestamp'::regtype THEN 'timestamp' ELSE format_type(a.atttypid, a.atttypmod) END,
     'm', CASE WHEN a.atttypid = 'varchar'::regtype AND a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END, 'o', a.attnotnull, 'd', a.atthasdef) ORDER BY a.attnum)
@@ -83,10 +84,29 @@ func Tables(ctx context.Context, q Querier, schemaName string) (map[string]*Tabl
 	return out, nil
 }
 
+// Sizes asks how large tables of a schema are, which takes the server a look at the
+// files of each.
+func Sizes(ctx context.Context, q Querier, schemaName string, tables map[string]*Table) error {
+	rows, err := q.Query(ctx, `SELECT c.relname::text, pg_table_size(c.oid) FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace
+ WHERE s.nspname = $1 AND c.relkind IN ('r', 'p') AND c.relname = ANY($2)`, schemaName, slices.Collect(maps.Keys(tables)))
+	if err != nil {
+		return Classify("asking for the sizes of the tables", err)
+	}
+	var name string
+	var bytes *int64 // NULL of a table that was dropped meanwhile
+	_, err = pgx.ForEachRow(rows, []any{&name, &bytes}, func() error {
+		if bytes != nil {
+			tables[name].Bytes = *bytes
+		}
+		return nil
+	})
+	return Classify("asking for the sizes of the tables", err)
+}
+
 func scanTable(row pgx.CollectableRow) (*Table, error) {
 	t := &Table{}
 	var cols, key *string
-	if err := row.Scan(&t.Name, &t.Rows, &t.Bytes, &t.Mine, &cols, &key); err != nil {
+	if err := row.Scan(&t.Name, &t.Rows, &t.Mine, &cols, &key); err != nil {
 		return nil, err
 	}
 	if key != nil {

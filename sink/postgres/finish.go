@@ -40,6 +40,9 @@ func (s *Sink) finish(ctx context.Context, step func(string)) (pipeline.Outcome,
 	if err != nil {
 		return out, err
 	}
+	if err := pg.Sizes(ctx, s.pool, s.schema, there); err != nil {
+		return out, err
+	}
 	indexes, keys := map[string]index{}, []foreignKey{}
 	for name, value := range marks {
 		if n, ok := strings.CutPrefix(name, markIndex); ok {

@@ -143,9 +143,13 @@ func TestLegacyTargetIsUsedAsItIs(t *testing.T) {
 		CREATE TABLE migratehistory (id serial PRIMARY KEY, name varchar(255)); INSERT INTO migratehistory (name) VALUES ('001_initial_schema')`)
 	want := catalog(t, conn, "public")
 	s := opened(t, dsn, nil)
-	columns, err := s.Columns(t.Context())
-	if err != nil || columns["migratehistory"] != nil || columns[versionTable] != nil {
-		t.Fatalf("%v, %v", columns, err)
+	target, err := s.Inspect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns := s.Columns(target)
+	if columns["migratehistory"] != nil || columns[versionTable] != nil {
+		t.Fatal(columns)
 	}
 	i := slices.IndexFunc(columns["chat"], func(c pg.Column) bool { return c.Name == "id" })
 	if got := fmt.Sprintf("%+v", columns["chat"][i]); got != "{Name:id Type:varchar MaxLen:255 NotNull:true HasDefault:false InKey:true}" {
@@ -267,7 +271,8 @@ func TestReplacesTablesOfAnotherHead(t *testing.T) {
 	_ = s.Close()
 	run(t, conn, `ALTER TABLE "user" DROP COLUMN scim`)
 	s = opened(t, dsn, func(c *Config) { c.Replace = true })
-	columns, err := s.Columns(t.Context())
+	target, err := s.Inspect(t.Context())
+	columns := s.Columns(target)
 	if err != nil || !slices.ContainsFunc(columns["user"], func(c pg.Column) bool { return c.Name == "scim" }) {
 		t.Fatalf("%+v, %v: the columns are not those that will be made", columns["user"], err)
 	}

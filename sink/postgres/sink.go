@@ -117,27 +117,20 @@ func (s *Sink) Journal() pipeline.Journal { return &journal{s.store, s} }
 func (s *Sink) Fingerprint(ctx context.Context) (string, error) { return pg.Fingerprint(ctx, s.pool) }
 
 // Columns gives the target's columns by table, for those tables that can be
-// written: from its catalog, or, while it has no tables yet or they are to be
+// written: as Inspect found them, or, while it has no tables yet or they are to be
 // replaced by those of another head, from the schema that will be made.
-func (s *Sink) Columns(ctx context.Context) (map[string][]pg.Column, error) {
-	tables, err := s.writable(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if s.cfg.Replace && s.known != nil {
-		t, err := s.Inspect(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if t.Head != s.cfg.Head {
-			tables = s.planned()
-		}
+func (s *Sink) Columns(t Target) map[string][]pg.Column {
+	tables := t.tables
+	if s.known != nil && (len(tables) == 0 || s.cfg.Replace && t.Head != s.cfg.Head) {
+		tables = s.planned()
 	}
 	out := make(map[string][]pg.Column, len(tables))
 	for name, t := range tables {
-		out[name] = t.Columns
+		if name != versionTable {
+			out[name] = t.Columns
+		}
 	}
-	return out, nil
+	return out
 }
 
 // writable lists Open WebUI's tables as they are or will be, without

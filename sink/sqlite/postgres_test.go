@@ -100,10 +100,11 @@ func toPostgreSQL(t *testing.T, from string, dsn env.Secret) {
 	if _, err := dst.Journal().Begin(ctx, aRun); err != nil {
 		t.Fatal(err)
 	}
-	cols, err := dst.Columns(ctx)
+	target, err := dst.Inspect(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
+	cols := dst.Columns(target)
 	tables, keys, names := map[string][]rows.Column{}, map[string][]string{}, map[string][]string{}
 	for name, list := range cols {
 		for _, c := range list {

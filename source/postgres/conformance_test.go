@@ -58,10 +58,11 @@ func migrated(t *testing.T, path, schema string) (dsn string, want []pipetest.Ex
 		t.Fatal(err)
 	}
 	defer dst.Close()
-	cols, err := dst.Columns(ctx)
+	target, err := dst.Inspect(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
+	cols := dst.Columns(target)
 	tables, keys, names := columns(cols)
 	src.SetKeys(keys)
 	src.SetColumns(names)

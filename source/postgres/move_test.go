@@ -37,10 +37,11 @@ func TestMovesToAnotherDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dst.Close()
-	cols, err := dst.Columns(ctx)
+	target, err := dst.Inspect(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
+	cols := dst.Columns(target)
 	tables, keys, names := columns(cols)
 	src.SetKeys(keys)
 	src.SetColumns(names)

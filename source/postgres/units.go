@@ -39,6 +39,9 @@ func (s *Source) Units(ctx context.Context) ([]pipeline.Unit, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := pg.Sizes(ctx, s.pool, s.schema, tables); err != nil {
+		return nil, err
+	}
 	var units []pipeline.Unit
 	for _, name := range sorted(tables) {
 		if known != nil {
