@@ -192,6 +192,11 @@ type Upsert struct {
 	// to nothing that may be cleared is, as Outcome.Changed says; before that
 	// the record is refused ([Orphan]).
 	Final bool
+	// Differs has by key the columns, as positions in the row's table, in which a
+	// row is another than what the target held of it just now: these alone have to
+	// be written, if it still holds that row. A row that is missing here is written
+	// whole.
+	Differs map[string][]int
 }
 
 // Remover is a [Deleter] whose target holds records that refer to others: those

@@ -294,7 +294,7 @@ func (s *strays[T]) untouched(f stray[T], got T, there bool) (bool, error) {
 	if f.fresh || f.known.Refused || !there {
 		return !there && (f.fresh || f.known.Refused), nil
 	}
-	return leftAlone(got, f.known, tableOf(f.record))
+	return leftAlone(new(Summer), got, f.known, tableOf(f.record))
 }
 
 func (s *strays[T]) prepare(ctx context.Context, u Unit) error {

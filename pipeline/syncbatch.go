@@ -21,6 +21,7 @@ type offered[T Record] struct {
 	// fresh are new or were refused before, changed are on the target otherwise.
 	fresh, changed []T
 	changes        map[string][]Change // what the transforms changed, by key
+	differs        map[string][]int    // columns, as Upsert has them
 	bytes          int64               // of fresh and changed
 	count          UnitSync
 }

@@ -133,7 +133,7 @@ func (s *syncer[T]) put(ctx context.Context, o *offered[T], records []T, replace
 		if attempt > 0 {
 			s.Log.Warn("writing again", "unit", o.unit.ID(), "attempt", attempt)
 		}
-		out, err = s.upsert.Upsert(ctx, o.unit, records, Upsert{Replace: replace, Final: s.final})
+		out, err = s.upsert.Upsert(ctx, o.unit, records, Upsert{Replace: replace, Final: s.final, Differs: o.differs})
 		return err
 	})
 	if err != nil {

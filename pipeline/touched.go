@@ -9,11 +9,11 @@ import (
 // leftAlone reports whether a record that the target holds is the one that was
 // written there, as far as its digest tells. t has the source's columns; it may be
 // nil.
-func leftAlone[T Record](got T, known Known, t *Table) (bool, error) {
+func leftAlone[T Record](of *Summer, got T, known Known, t *Table) (bool, error) {
 	if known.Doubt {
 		return true, nil
 	}
-	sum, err := SumOf(alike(got, t))
+	sum, err := of.Of(alike(got, t))
 	return sum == known.Sum, err
 }
 
@@ -31,6 +31,24 @@ func alike[T Record](got T, t *Table) Record {
 		}
 	}
 	return out
+}
+
+// differing gives the columns, as positions in a row's table, in which what the target
+// holds is not that row; nil for other records.
+func differing[T Record](want, got T) []int {
+	w, ok := any(want).(*Row)
+	if !ok {
+		return nil
+	}
+	g := any(got).(*Row)
+	var at []int
+	for i, c := range w.Table.Columns {
+		k := slices.Index(g.Table.Columns, c)
+		if _, blob := w.Values[i].([]byte); k < 0 || blob || w.Values[i] != g.Values[k] {
+			at = append(at, i)
+		}
+	}
+	return at
 }
 
 // tableOf is a row's table, nil for other records.
@@ -64,14 +82,19 @@ func (s *syncer[T]) guard(ctx context.Context, o *offered[T]) error {
 	for _, r := range slices.Concat(o.fresh, o.changed) {
 		byKey[r.Key()] = r
 	}
+	var of Summer
+	o.differs = make(map[string][]int, len(keys))
 	err := s.visit(ctx, o.unit, keys, func(key string, got T) error {
 		r := byKey[key]
-		fields, err := s.Equal(ctx, o.unit, r, got)
-		if err != nil || len(fields) == 0 {
+		if differs := differing(r, got); len(differs) > 0 {
+			o.differs[key] = differs
+		}
+		ours, err := s.ours(ctx, &of, o.unit, key, o.known[key], got, tableOf(r))
+		if ours || err != nil {
 			return err
 		}
-		ours, err := s.ours(ctx, o.unit, key, o.known[key], got, tableOf(r))
-		others[key] = !ours
+		fields, err := s.Equal(ctx, o.unit, r, got)
+		others[key] = len(fields) > 0
 		return err
 	})
 	if err != nil {
@@ -90,11 +113,11 @@ func (s *syncer[T]) guard(ctx context.Context, o *offered[T]) error {
 }
 
 // ours reports whether a record that the target holds is as the last pass left it.
-func (s *syncer[T]) ours(ctx context.Context, u Unit, key string, known Known, got T, t *Table) (bool, error) {
+func (s *syncer[T]) ours(ctx context.Context, of *Summer, u Unit, key string, known Known, got T, t *Table) (bool, error) {
 	if known.Refused && !known.Doubt {
 		return WasReplayed(ctx, s.Journal, u.ID(), key)
 	}
-	alone, err := leftAlone(got, known, t)
+	alone, err := leftAlone(of, got, known, t)
 	if alone || err != nil {
 		return alone, err
 	}
@@ -157,13 +180,13 @@ func (s *syncer[T]) mine(ctx context.Context, u Unit, keys []string) ([]string, 
 	if err != nil {
 		return nil, err
 	}
-	others := map[string]bool{}
+	others, of := map[string]bool{}, Summer{}
 	err = s.visit(ctx, u, keys, func(key string, got T) error {
 		k, ok := known[key]
 		if !ok {
 			return nil
 		}
-		ours, err := s.ours(ctx, u, key, k, got, table)
+		ours, err := s.ours(ctx, &of, u, key, k, got, table)
 		others[key] = !ours
 		return err
 	})

@@ -2,9 +2,7 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -84,50 +82,4 @@ func (l *loader) replace(ctx context.Context, r *pipeline.Row) error {
 	l.refused = append(l.refused, refusal(l.unit, r, err))
 	_, err = l.tx.Exec(ctx, "ROLLBACK TO SAVEPOINT outgrow; RELEASE SAVEPOINT outgrow", pgx.QueryExecModeSimpleProtocol)
 	return err
-}
-
-// toasted is from what length on a value is so large that the server stores it beside
-// its row, mostly, in bytes: what is the same there is better left as it is.
-const toasted = 2000
-
-// upsertSQL is the statement that inserts rows of the same columns, or updates
-// those that have their keys.
-func (s *Sink) upsertSQL(unit pipeline.Unit, table *pg.Table, rows []*pipeline.Row) (sql string, args []any, err error) {
-	columns := rows[0].Table.Columns
-	arrays, names, values := make([]string, len(columns)), make([]string, len(columns)), make([]string, len(columns))
-	var set []string
-	for i, name := range columns {
-		c, ok := table.Column(name)
-		if !ok {
-			return "", nil, &pipeline.Error{Op: "writing", Unit: unit.ID(), Key: rows[0].Key(), Err: fmt.Errorf("the table has no column %q", name)}
-		}
-		arrays[i], names[i] = fmt.Sprintf("$%d::text[]", i+1), fmt.Sprintf("c%d", i)
-		values[i] = fmt.Sprintf("v.c%d::%s", i, c.Type)
-		column, long := make([]*string, len(rows)), false
-		for k, r := range rows {
-			switch v := r.Values[i].(type) {
-			case nil:
-			case string:
-				column[k] = &v // not a copy of the text
-				long = long || len(v) >= toasted
-			default:
-				column[k] = new(fmt.Sprint(v))
-			}
-		}
-		args = append(args, column)
-		switch old, now := "old."+pg.Ident(name), "excluded."+pg.Ident(name); {
-		case c.InKey:
-		case long:
-			const same = `%[1]s::text COLLATE "C" IS NOT DISTINCT FROM %[2]s::text COLLATE "C"`
-			set = append(set, pg.Ident(name)+fmt.Sprintf(" = CASE WHEN "+same+" THEN %[1]s ELSE %[2]s END", old, now))
-		default:
-			set = append(set, pg.Ident(name)+" = "+now)
-		}
-	}
-	sql = "INSERT INTO " + s.t(table.Name) + " AS old (" + pg.Idents(columns) + ") SELECT " + strings.Join(values, ", ") +
-		" FROM unnest(" + strings.Join(arrays, ", ") + ") AS v(" + strings.Join(names, ", ") + ") ON CONFLICT (" + pg.Idents(table.Key) + ") DO "
-	if len(set) == 0 {
-		return sql + "NOTHING", args, nil
-	}
-	return sql + "UPDATE SET " + strings.Join(set, ", "), args, nil
 }

@@ -23,7 +23,7 @@ func (s *Sink) Upsert(ctx context.Context, unit pipeline.Unit, rows []*pipeline.
 	table := s.tables[unit.Name]
 	s.mu.Unlock()
 	// The common case has no savepoints.
-	out, err := s.upsertAll(ctx, unit, table, rows)
+	out, err := s.upsertAll(ctx, unit, table, rows, how)
 	if pg.IsData(err) || twice(err) {
 		out, err = s.upsertEach(ctx, unit, table, rows, how)
 	}
@@ -41,19 +41,15 @@ func (s *Sink) Upsert(ctx context.Context, unit pipeline.Unit, rows []*pipeline.
 const upsertBytes = 1 << 20
 
 // upsertAll writes rows with one statement for many, in one transaction.
-func (s *Sink) upsertAll(ctx context.Context, unit pipeline.Unit, table *pg.Table, rows []*pipeline.Row) (pipeline.Outcome, error) {
+func (s *Sink) upsertAll(ctx context.Context, unit pipeline.Unit, table *pg.Table, rows []*pipeline.Row, how pipeline.Upsert) (pipeline.Outcome, error) {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		for left := rows; len(left) > 0; {
-			n, size := 1, left[0].Size()
-			for n < len(left) && size+left[n].Size() <= upsertBytes && slices.Equal(left[n].Table.Columns, left[0].Table.Columns) {
-				size += left[n].Size()
+		for left := piecesOf(table, rows, how.Differs); len(left) > 0; {
+			n, size := 1, left[0].row.Size()
+			for n < len(left) && size+left[n].row.Size() <= upsertBytes && left[n].like(left[0]) {
+				size += left[n].row.Size()
 				n++
 			}
-			sql, args, err := s.upsertSQL(unit, table, left[:n])
-			if err != nil {
-				return err
-			}
-			if _, err := tx.Exec(ctx, sql, args...); err != nil {
+			if err := s.upsertSome(ctx, tx, unit, table, left[:n]); err != nil {
 				return err
 			}
 			left = left[n:]
@@ -61,6 +57,59 @@ func (s *Sink) upsertAll(ctx context.Context, unit pipeline.Unit, table *pg.Tabl
 		return nil
 	})
 	return pipeline.Outcome{Written: len(rows)}, err
+}
+
+// upsertSome writes rows of which the same is to be written.
+func (s *Sink) upsertSome(ctx context.Context, tx pgx.Tx, unit pipeline.Unit, table *pg.Table, pieces []piece) error {
+	rows := make([]*pipeline.Row, len(pieces))
+	for i, p := range pieces {
+		rows[i] = p.row
+	}
+	if at := pieces[0].at; len(at) > 0 {
+		sql, args, err := s.updateSQL(unit, table, rows, at)
+		if err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, sql, args...)
+		if err != nil || tag.RowsAffected() == int64(len(rows)) {
+			return err
+		}
+		// One has gone meanwhile.
+	}
+	sql, args, err := s.upsertSQL(unit, table, rows)
+	if err == nil {
+		_, err = tx.Exec(ctx, sql, args...)
+	}
+	return err
+}
+
+// piece is a row and the columns of it, as positions, that are to be written; without
+// any it is written whole.
+type piece struct {
+	row *pipeline.Row
+	at  []int
+}
+
+func (p piece) like(q piece) bool {
+	return slices.Equal(p.at, q.at) && slices.Equal(p.row.Table.Columns, q.row.Table.Columns)
+}
+
+// piecesOf puts rows together of which the same is to be written.
+func piecesOf(table *pg.Table, rows []*pipeline.Row, differs map[string][]int) []piece {
+	pieces := make([]piece, len(rows))
+	for i, r := range rows {
+		pieces[i].row = r
+		at := differs[r.Key()]
+		unfit := func(name string) bool { // without it, or with another key, the row cannot be found
+			k := slices.Index(r.Table.Columns, name)
+			return k < 0 || slices.Contains(at, k)
+		}
+		if !slices.ContainsFunc(table.Key, unfit) {
+			pieces[i].at = at
+		}
+	}
+	slices.SortStableFunc(pieces, func(a, b piece) int { return slices.Compare(a.at, b.at) })
+	return pieces
 }
 
 // twice reports whether two rows of a statement have one key, as the server

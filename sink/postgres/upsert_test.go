@@ -165,6 +165,50 @@ func TestUpsertLeavesLargeValues(t *testing.T) {
 	}
 }
 
+// Of rows that are there only what differs is written; others, and those that were
+// there and have gone, are written whole.
+func TestUpsertWritesWhatDiffers(t *testing.T) {
+	t.Parallel()
+	s, ctx := loaded(t), context.Background()
+	const title, chat = 2, 3
+	for i, c := range []struct {
+		differs map[string][]int
+		rows    [][]any
+		want    string // id, title and chat of every chat
+	}{
+		{nil, [][]any{{"c1", "u000000", "whole", `{"a":1}`, "{}"}}, `c1 whole {"a":1}, c2 two {}`},
+		{map[string][]int{"c1": {title}, "c2": {title, chat}}, [][]any{{"c1", "u000000", "its title", `{"b":1}`, "{}"}, {"c2", "u000000", "both", `{"b":2}`, "{}"}},
+			`c1 its title {"a":1}, c2 both {"b":2}`},
+		{map[string][]int{"c1": {title}}, [][]any{{"c1", "u000000", nil, `{"c":1}`, "{}"}, {"c2", "u000000", "not told of", `{"c":2}`, "{}"}},
+			`c1 - {"a":1}, c2 not told of {"c":2}`},
+		{map[string][]int{"c1": {0, title}}, [][]any{{"c1", "u000000", "a key", `{"d":1}`, "{}"}}, `c1 a key {"d":1}, c2 not told of {"c":2}`},
+		{map[string][]int{"c2": {title}, "c3": {title}}, [][]any{{"c2", "u000000", "beside one", `{"e":2}`, "{}"}, {"c3", "u000000", "gone", `{"e":3}`, "{}"}},
+			`c1 a key {"d":1}, c2 beside one {"e":2}, c3 gone {"e":3}`},
+	} {
+		out, err := s.Upsert(ctx, unit("chat"), rows("chat", chatColumns, c.rows...), pipeline.Upsert{Replace: true, Differs: c.differs})
+		if err != nil || out.Written != len(c.rows) || len(out.Refused) > 0 {
+			t.Fatalf("%d: %+v, %v", i, out, err)
+		}
+		var got string
+		if err := s.pool.QueryRow(ctx, "SELECT string_agg(concat_ws(' ', id, coalesce(title, '-'), chat), ', ' ORDER BY id) FROM "+s.t("chat")).Scan(&got); err != nil {
+			t.Fatal(err)
+		}
+		if got != c.want {
+			t.Errorf("%d: %s, want %s", i, got, c.want)
+		}
+	}
+	// What is refused of it is refused alone.
+	out, err := s.Upsert(ctx, unit("group"), rows("group", groupColumns, []any{"g1", "still top", "nobody"}, []any{"g2", "still below", "g1"}),
+		pipeline.Upsert{Replace: true, Differs: map[string][]int{"g1": {1, 2}, "g2": {1}}})
+	if err != nil || out.Written != 1 || len(out.Refused) != 1 || out.Refused[0].Key != "g1" || out.Refused[0].Reason != pipeline.Orphan {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	var names string
+	if err := s.pool.QueryRow(ctx, "SELECT string_agg(name, ', ' ORDER BY id) FROM "+s.t("group")).Scan(&names); err != nil || names != "top, still below" {
+		t.Errorf("%s, %v", names, err)
+	}
+}
+
 func TestLevels(t *testing.T) {
 	t.Parallel()
 	s := loaded(t)
