@@ -2,10 +2,12 @@ package pipeline_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"outgrow/pipeline"
@@ -136,5 +138,77 @@ func TestSyncTellsWhatDiffers(t *testing.T) {
 			put(id, values...)
 		}
 		put(fmt.Sprintf("new-%d", pass), "title", nil, int64(1))
+	}
+}
+
+// slow is a target that takes its time over parents.
+type slow struct {
+	*relational
+	parents, early atomic.Int64 // that were written; children that came before all of them
+	all            int64
+}
+
+func (s *slow) Upsert(ctx context.Context, u pipeline.Unit, records []*vec, how pipeline.Upsert) (pipeline.Outcome, error) {
+	out, err := s.relational.Upsert(ctx, u, records, how)
+	if u.Name == parents.Name {
+		s.parents.Add(int64(out.Written))
+	} else if s.parents.Load() < s.all {
+		s.early.Add(int64(len(records)))
+	}
+	return out, err
+}
+
+// Nothing is written of a unit before all is that it refers to, though it may be read.
+func TestSyncWritesInLevels(t *testing.T) {
+	t.Parallel()
+	for _, workers := range []int{1, 4} {
+		w := newWorld(t, 5)
+		if err := w.source.Drop(t.Context(), parents); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.source.Drop(t.Context(), children); err != nil {
+			t.Fatal(err)
+		}
+		const all = 600
+		for i := range all {
+			w.set(children, w.record(fmt.Sprintf("child-%d", i), fmt.Sprintf("parent-%d", i*7%all)))
+			w.set(parents, w.record(fmt.Sprintf("parent-%d", i), fmt.Sprint(i)))
+		}
+		sink := &slow{relational: w.target, all: all}
+		units, err := w.sync(sink, func(d *pipeline.Delta[*vec]) { d.Workers, d.PartBytes = workers, 2<<10 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sum pipeline.UnitSync
+		for _, u := range units {
+			sum.Add(u)
+		}
+		if sum.New != 2*all || sum.Refused > 0 || sink.early.Load() > 0 {
+			t.Errorf("%d workers: %+v; %d children were written early", workers, sum, sink.early.Load())
+		}
+	}
+}
+
+// narrow is a target that cannot take children.
+type narrow struct{ *relational }
+
+var errNarrow = errors.New("no room for children")
+
+func (n *narrow) Prepare(ctx context.Context, u pipeline.Unit) error {
+	if u.Name == children.Name {
+		return errNarrow
+	}
+	return n.relational.Prepare(ctx, u)
+}
+
+// What the target cannot take is told before anything is written.
+func TestSyncPreparesFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 6)
+	if _, err := w.sync(&narrow{w.target}, nil); !errors.Is(err, errNarrow) {
+		t.Fatal(err)
+	}
+	if w.target.acts > 0 {
+		t.Errorf("the target was written to %d times", w.target.acts)
 	}
 }

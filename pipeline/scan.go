@@ -25,6 +25,9 @@ type Survey[T Record] struct {
 	// workers at a time. It is called again for a batch whose reader failed
 	// transiently before the batch's end was reached.
 	Handle func(context.Context, Batch[T]) error
+	// UnitBegin is called before anything of a unit is read, while those before it
+	// may still be; it may be nil.
+	UnitBegin func(context.Context, Unit) error
 	// UnitDone is called once a unit was read to its end without an error; it
 	// may be nil.
 	UnitDone func(context.Context, Unit) error
@@ -45,6 +48,14 @@ func Scan[T Record](ctx context.Context, s Survey[T]) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(s.Workers, 2))
 	for _, u := range units {
+		if s.UnitBegin != nil {
+			if err := s.UnitBegin(ctx, u); err != nil {
+				if first := g.Wait(); first != nil {
+					return first // which ended this, too
+				}
+				return err
+			}
+		}
 		parts := []Part{{Unit: u}}
 		if sp, ok := s.Source.(Splitter); ok && u.Bytes > s.PartBytes {
 			cut, err := sp.Split(ctx, u, int(min(u.Bytes/s.PartBytes+1, 64)))

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // Delta is a lane whose target, written by an earlier run, is to follow its
@@ -207,10 +205,8 @@ func (s *syncer[T]) run(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, units := range levels {
-		if err := s.scan(ctx, units); err != nil {
-			return err
-		}
+	if err := s.scan(ctx, levels); err != nil {
+		return err
 	}
 	gone, err := s.few(ctx)
 	if err != nil {
@@ -245,36 +241,6 @@ func (s *syncer[T]) run(ctx context.Context) error {
 	}
 	for _, u := range s.Units {
 		s.Gate.Open(u.ID())
-	}
-	return nil
-}
-
-// scan compares units of one level with what is known.
-func (s *syncer[T]) scan(ctx context.Context, units []Unit) error {
-	if len(units) == 0 { // nil would be all
-		return nil
-	}
-	var owning errgroup.Group
-	owning.SetLimit(max(s.Workers, 2))
-	for _, u := range units {
-		if err := s.prepare(ctx, u); err != nil {
-			return errors.Join(err, owning.Wait())
-		}
-		owning.Go(func() error { return s.Backoff.Do(ctx, func(int) error { return s.own(ctx, u) }) })
-	}
-	if err := owning.Wait(); err != nil {
-		return err
-	}
-	return Scan(ctx, Survey[T]{Source: s.Source, Transforms: s.Transforms, Units: units, Workers: s.Workers, PartBytes: s.PartBytes,
-		Meter: s.Meter, Backoff: s.Backoff, Read: s.read, Handle: s.batch, UnitDone: s.drain})
-}
-
-func (s *syncer[T]) prepare(ctx context.Context, u Unit) error {
-	if err := s.Gate.Wait(ctx, u.After); err != nil {
-		return err
-	}
-	if err := s.Backoff.Do(ctx, func(int) error { return s.Sink.Prepare(ctx, u) }); err != nil {
-		return fmt.Errorf("preparing %s: %w", u.ID(), err)
 	}
 	return nil
 }
@@ -315,22 +281,6 @@ func (s *syncer[T]) notWhole(ctx context.Context, u Unit) error {
 	}
 	held = max(held, there)
 	return s.notMany(u, held, held)
-}
-
-// own notes in the journal that a unit is one that this run has written.
-func (s *syncer[T]) own(ctx context.Context, u Unit) error {
-	if s.owned[u.ID()] {
-		return nil
-	}
-	have, err := s.Journal.Parts(ctx, u)
-	if err != nil || len(have) > 0 {
-		return err
-	}
-	part := Part{Unit: u}
-	if err := s.Journal.Fix(ctx, u, []Part{part}); err != nil {
-		return err
-	}
-	return s.Journal.FinishPart(ctx, part)
 }
 
 // few sees that no unit would lose more than a fifth, and gives those that lose

@@ -87,7 +87,7 @@ func (s *syncer[T]) round(ctx context.Context, units []Unit, todo map[string]*wa
 	if len(scan) == 0 {
 		return nil
 	}
-	return s.scan(ctx, scan)
+	return s.scan(ctx, [][]Unit{scan})
 }
 
 // wait keeps a record to be tried again.

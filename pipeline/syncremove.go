@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // removeUnseen removes what was not seen in this pass, once check agrees.
@@ -15,13 +17,15 @@ func (s *syncer[T]) removeUnseen(ctx context.Context, u Unit, check func(context
 			return err
 		}
 		for part := range slices.Chunk(keys, page) {
-			if err = check(ctx, u, part); err == nil {
-				part, err = s.mine(ctx, u, part)
+			// One asks the source, the other the target.
+			var mine []string
+			g, gctx := errgroup.WithContext(ctx)
+			g.Go(func() error { return check(gctx, u, part) })
+			g.Go(func() (err error) { mine, err = s.mine(gctx, u, part); return err })
+			if err := g.Wait(); err != nil {
+				return err
 			}
-			if err == nil {
-				err = s.take(ctx, u, part, leaveGone)
-			}
-			if err != nil {
+			if err := s.take(ctx, u, mine, leaveGone); err != nil {
 				return err
 			}
 		}

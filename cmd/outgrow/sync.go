@@ -227,7 +227,7 @@ func (l *lane[T]) Sync(ctx context.Context, gate *pipeline.Gate, meter *pipeline
 		return nil, err
 	}
 	units, err := pipeline.Sync(ctx, pipeline.Delta[T]{Source: l.source, Sink: l.sink, Transforms: l.transforms, Pure: l.pure, Units: l.units, Workers: l.workers,
-		Gate: gate, Meter: meter, Rate: l.rate, Log: l.log, Journal: l.journal, Digests: d, Target: target, Equal: l.equal, MayDelete: how.mayDelete,
+		PartBytes: l.partBytes, Gate: gate, Meter: meter, Rate: l.rate, Log: l.log, Journal: l.journal, Digests: d, Target: target, Equal: l.equal, MayDelete: how.mayDelete,
 		Exact: l.kind == pipeline.Rows, MayOverwrite: how.mayOverwrite, Conflict: how.conflict})
 	if err != nil {
 		return units, err
