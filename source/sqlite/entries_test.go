@@ -49,6 +49,7 @@ func TestZeros(t *testing.T) {
 			d.must(t, "COMMIT", "PRAGMA wal_checkpoint(TRUNCATE)")
 			if c.change != "" {
 				d.must(t, c.change)
+				path = crashed(t, path) // it is in the -wal
 			}
 			if err := d.close(); err != nil {
 				t.Fatal(err)

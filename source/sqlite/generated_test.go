@@ -205,23 +205,29 @@ func generated(tb testing.TB, seed uint64, l layoutOf) string {
 	if l.wal == uncommitted {
 		d.must(tb, "PRAGMA cache_size = 2", "PRAGMA cache_spill = 1", "BEGIN", "UPDATE texts SET b = 99, a = 'never'", "DELETE FROM late", "UPDATE big SET b = 'never'", "UPDATE numbers SET a = 99")
 	}
-	if l.wal != "" { // as a crash leaves it
-		crashed := filepath.Join(tb.TempDir(), "webui.db")
-		for _, suffix := range []string{"", "-wal"} {
-			b, err := os.ReadFile(path + suffix)
-			if err != nil {
-				tb.Fatal(err)
-			}
-			if err := os.WriteFile(crashed+suffix, b, 0o600); err != nil {
-				tb.Fatal(err)
-			}
-		}
-		path = crashed
+	if l.wal != "" {
+		path = crashed(tb, path)
 	}
 	if err := d.close(); err != nil {
 		tb.Fatal(err)
 	}
 	return path
+}
+
+// crashed copies a database that is open as a crash leaves it, with its -wal.
+func crashed(tb testing.TB, path string) string {
+	tb.Helper()
+	to := filepath.Join(tb.TempDir(), "webui.db")
+	for _, suffix := range []string{"", "-wal"} {
+		b, err := os.ReadFile(path + suffix)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if err := os.WriteFile(to+suffix, b, 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return to
 }
 
 // anyValue is an SQL expression for a value of any kind and width.
