@@ -57,6 +57,17 @@ func (g given) from() string {
 // value is a column's value of v.
 func (g given) value(i int) string { return fmt.Sprintf("v.c%d::%s", i, g.columns[i].Type) }
 
+// set gives a column of old the value now; where any is large, those that are the same
+// stay.
+func (g given) set(i int, now string) string {
+	name := pg.Ident(g.columns[i].Name)
+	if !g.long[i] {
+		return name + " = " + now
+	}
+	const same = `%[1]s::text COLLATE "C" IS NOT DISTINCT FROM %[2]s::text COLLATE "C"`
+	return name + fmt.Sprintf(" = CASE WHEN "+same+" THEN %[1]s ELSE %[2]s END", "old."+name, now)
+}
+
 // upsertSQL is the statement that inserts rows of the same columns, or updates
 // those that have their keys.
 func (s *Sink) upsertSQL(unit pipeline.Unit, table *pg.Table, rows []*pipeline.Row) (sql string, args []any, err error) {
@@ -72,13 +83,8 @@ func (s *Sink) upsertSQL(unit pipeline.Unit, table *pg.Table, rows []*pipeline.R
 	var values, set []string
 	for i, c := range g.columns {
 		values = append(values, g.value(i))
-		switch old, now := "old."+pg.Ident(c.Name), "excluded."+pg.Ident(c.Name); {
-		case c.InKey:
-		case g.long[i]:
-			const same = `%[1]s::text COLLATE "C" IS NOT DISTINCT FROM %[2]s::text COLLATE "C"`
-			set = append(set, pg.Ident(c.Name)+fmt.Sprintf(" = CASE WHEN "+same+" THEN %[1]s ELSE %[2]s END", old, now))
-		default:
-			set = append(set, pg.Ident(c.Name)+" = "+now)
+		if !c.InKey {
+			set = append(set, g.set(i, "excluded."+pg.Ident(c.Name)))
 		}
 	}
 	sql = "INSERT INTO " + s.t(table.Name) + " AS old (" + pg.Idents(columns) + ") SELECT " + strings.Join(values, ", ") +
@@ -103,11 +109,10 @@ func (s *Sink) updateSQL(unit pipeline.Unit, table *pg.Table, rows []*pipeline.R
 	}
 	var where, set []string
 	for i, c := range g.columns {
-		same := pg.Ident(c.Name) + " = " + g.value(i)
 		if i < keys {
-			where = append(where, "old."+same)
+			where = append(where, "old."+pg.Ident(c.Name)+" = "+g.value(i))
 		} else {
-			set = append(set, same)
+			set = append(set, g.set(i, g.value(i)))
 		}
 	}
 	return "UPDATE ONLY " + s.t(table.Name) + " AS old SET " + strings.Join(set, ", ") + " FROM " + g.from() + " WHERE " + strings.Join(where, " AND "), g.args, nil

@@ -94,6 +94,10 @@ func (p piece) like(q piece) bool {
 	return slices.Equal(p.at, q.at) && slices.Equal(p.row.Table.Columns, q.row.Table.Columns)
 }
 
+// kinds is how many sets of columns are written apart. Of more sets all are written
+// whose columns differ in any row: a statement for each would cost more.
+const kinds = 4
+
 // piecesOf puts rows together of which the same is to be written.
 func piecesOf(table *pg.Table, rows []*pipeline.Row, differs map[string][]int) []piece {
 	pieces := make([]piece, len(rows))
@@ -109,6 +113,22 @@ func piecesOf(table *pg.Table, rows []*pipeline.Row, differs map[string][]int) [
 		}
 	}
 	slices.SortStableFunc(pieces, func(a, b piece) int { return slices.Compare(a.at, b.at) })
+	n, all := 0, []int(nil)
+	for i, p := range pieces {
+		if len(p.at) > 0 && (i == 0 || !p.like(pieces[i-1])) {
+			n, all = n+1, append(all, p.at...)
+		}
+	}
+	if n <= kinds {
+		return pieces
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	for i, p := range pieces {
+		if len(p.at) > 0 {
+			pieces[i].at = all
+		}
+	}
 	return pieces
 }
 

@@ -123,23 +123,72 @@ func TestUpsertClearsOnlyAtTheEnd(t *testing.T) {
 	}
 }
 
+// largeText is JSON that compresses little.
+func largeText() string {
+	var b strings.Builder
+	for i := range 2000 {
+		fmt.Fprintf(&b, "%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)}))
+	}
+	return `{"text": "` + b.String() + `"}`
+}
+
+// besideOf is how many bytes of a table lie beside it, as large values do.
+func besideOf(t testing.TB, s *Sink, table string) (bytes int64) {
+	t.Helper()
+	if err := s.pool.QueryRow(context.Background(), "SELECT pg_relation_size(reltoastrelid) FROM pg_class WHERE oid = $1::regclass", s.t(table)).Scan(&bytes); err != nil {
+		t.Fatal(err)
+	}
+	return bytes
+}
+
+// However many sets of columns differ, every row has its own, and large values that
+// are the same stay where they lie.
+func TestUpsertOfManyKinds(t *testing.T) {
+	t.Parallel()
+	s, ctx := loaded(t), context.Background()
+	large := largeText()
+	for _, n := range []int{kinds, 2 * kinds} {
+		list, differs := make([][]any, n), map[string][]int{}
+		for i := range list {
+			list[i] = []any{fmt.Sprintf("many-%d", i), "u000000", "old", large, "{}"}
+		}
+		if out, err := s.Upsert(ctx, unit("chat"), rows("chat", chatColumns, list...), pipeline.Upsert{}); err != nil || out.Written != n {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		before := besideOf(t, s, "chat")
+		sets := [][]int{{2}, {4}, {2, 4}, {1}, {1, 2}, {1, 4}, {1, 2, 4}, {2, 3}}
+		for i := range list {
+			list[i] = slices.Clone(list[i])
+			for _, k := range sets[i] {
+				list[i][k] = map[int]any{1: "u000001", 2: fmt.Sprint("new ", i), 3: "{}", 4: fmt.Sprintf(`{"i":%d}`, i)}[k]
+			}
+			differs[fmt.Sprintf("many-%d", i)] = sets[i]
+		}
+		if out, err := s.Upsert(ctx, unit("chat"), rows("chat", chatColumns, list...), pipeline.Upsert{Replace: true, Differs: differs}); err != nil || out.Written != n {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		for _, want := range list {
+			var user, title, chat, meta string
+			if err := s.pool.QueryRow(ctx, "SELECT user_id, title, chat::text, meta::text FROM "+s.t("chat")+" WHERE id = $1", want[0]).Scan(&user, &title, &chat, &meta); err != nil {
+				t.Fatal(err)
+			}
+			if got := []any{user, title, chat, meta}; !slices.Equal(got, want[1:]) {
+				t.Errorf("of %d kinds %s is %.200v", n, want[0], got)
+			}
+		}
+		if grown := besideOf(t, s, "chat") - before; grown != 0 {
+			t.Errorf("of %d kinds: what lies beside the table has grown by %d bytes", n, grown)
+		}
+	}
+}
+
 // A large value that is as it was stays where it lies; one that has changed, by
 // however little, is written, and so is NULL.
 func TestUpsertLeavesLargeValues(t *testing.T) {
 	t.Parallel()
 	s, ctx := loaded(t), context.Background()
-	var b strings.Builder
-	for i := range 2000 { // nothing that compresses much
-		fmt.Fprintf(&b, "%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)}))
-	}
-	large := `{"text": "` + b.String() + `"}`
-	beside := func() (bytes int64) {
-		t.Helper()
-		if err := s.pool.QueryRow(ctx, "SELECT pg_relation_size(reltoastrelid) FROM pg_class WHERE oid = $1::regclass", s.t("chat")).Scan(&bytes); err != nil {
-			t.Fatal(err)
-		}
-		return bytes
-	}
+	large := largeText()
+	beside := func() int64 { return besideOf(t, s, "chat") }
 	for i, c := range []struct {
 		title      string
 		chat, meta any
