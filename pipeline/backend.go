@@ -75,6 +75,14 @@ type Deleter interface {
 	Delete(ctx context.Context, unit Unit, keys []string) error
 }
 
+// Vacancy is a sink whose units are folders that somebody else may use, too. Of one
+// that was vacant before a run, what the target has of a name that the run was about
+// to write is the run's own.
+type Vacancy interface {
+	// Vacant reports whether the target holds nothing of a unit.
+	Vacant(ctx context.Context, unit Unit) (bool, error)
+}
+
 // Finisher does what comes after the load of the whole lane: indexes,
 // constraints, sequences. It may be repeated and resumes where it stopped;
 // step is told what is being done, for the operator.

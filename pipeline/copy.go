@@ -102,6 +102,7 @@ type copier[T Record] struct {
 	Job[T]
 	journal       Journal
 	transactional bool
+	vacant        map[string]bool // units that were when the run began
 }
 
 // unitState counts down a unit's unfinished parts.
@@ -121,6 +122,9 @@ type task struct {
 // plan prepares every unit, fixes its parts and lists those that are not done.
 func (c *copier[T]) plan(ctx context.Context) ([]task, error) {
 	var todo []task
+	if err := c.Backoff.Do(ctx, func(int) error { return c.vacancies(ctx) }); err != nil {
+		return nil, err
+	}
 	for _, u := range c.Units {
 		if err := c.Backoff.Do(ctx, func(int) error { return c.Sink.Prepare(ctx, u) }); err != nil {
 			return nil, fmt.Errorf("preparing %s: %w", u.ID(), err)
@@ -163,6 +167,9 @@ func (c *copier[T]) parts(ctx context.Context, u Unit) ([]Progress, error) {
 	have, err := c.journal.Parts(ctx, u)
 	if err != nil || len(have) > 0 {
 		return have, err
+	}
+	if err := c.look(ctx, u); err != nil {
+		return nil, err
 	}
 	limit := c.PartBytes
 	if limit == 0 {
@@ -333,6 +340,9 @@ func (f *final) Error() string { return f.err.Error() }
 func (c *copier[T]) write(ctx context.Context, b Batch[T], count *Count) error {
 	step := Step{Part: b.Part, Prev: b.Prev, Next: b.Next, Bytes: b.Bytes}
 	if err := c.Rate.Wait(ctx, len(b.Records)); err != nil {
+		return err
+	}
+	if err := c.intend(ctx, b); err != nil {
 		return err
 	}
 	var out Outcome

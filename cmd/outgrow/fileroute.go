@@ -177,6 +177,7 @@ var (
 
 	_ pipeline.Upserter[*pipeline.Object] = (*writeRoute)(nil)
 	_ pipeline.Deleter                    = (*writeRoute)(nil)
+	_ pipeline.Vacancy                    = (*writeRoute)(nil)
 )
 
 func (w *writeRoute) all() []objectSink {
@@ -239,6 +240,19 @@ func (w *writeRoute) Delete(ctx context.Context, u pipeline.Unit, keys []string)
 		return &pipeline.Error{Op: "removing", Unit: u.ID(), Err: errors.ErrUnsupported}
 	}
 	return d.Delete(ctx, u, keys)
+}
+
+// Vacant asks the unit's own sink.
+func (w *writeRoute) Vacant(ctx context.Context, u pipeline.Unit) (bool, error) {
+	s, err := w.of(u)
+	if err != nil {
+		return false, err
+	}
+	v, ok := s.(pipeline.Vacancy)
+	if !ok {
+		return false, nil
+	}
+	return v.Vacant(ctx, u)
 }
 
 func (w *writeRoute) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.Finding, error) {

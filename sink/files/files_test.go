@@ -136,6 +136,31 @@ func leftovers(t testing.TB, dir string) (out []string) {
 }
 
 // A file that differs is never overwritten unless that is asked for.
+// A folder without a file of its own is vacant, whatever a killed run has left there.
+func TestVacant(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, Config{Mount: dir})
+	for _, step := range []struct {
+		path   string
+		vacant bool
+	}{{"", true}, {"uploads/", true}, {"uploads/" + layout.PartialPrefix + "1", true}, {"cache/other", true}, {"uploads/below/", true}, {"uploads/below/file", false}} {
+		name := filepath.Join(dir, step.path)
+		if strings.HasSuffix(step.path, "/") {
+			if err := os.Mkdir(name, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		} else if step.path != "" {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if vacant, err := s.Vacant(t.Context(), unit("uploads")); err != nil || vacant != step.vacant {
+			t.Errorf("with %q vacant: %v, %v", step.path, vacant, err)
+		}
+	}
+}
+
 func TestTaken(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, Config{Mount: dir})

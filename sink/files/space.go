@@ -70,6 +70,15 @@ func (s *Sink) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.Fin
 	return out, nil
 }
 
+// Vacant reports whether the target has no file of a unit.
+func (s *Sink) Vacant(ctx context.Context, unit pipeline.Unit) (bool, error) {
+	files, _, err := s.present(ctx, filepath.FromSlash(unit.Name))
+	if err != nil {
+		return false, classify("looking at "+unit.Name, err)
+	}
+	return files == 0, nil
+}
+
 // present counts what is in a unit on the target.
 func (s *Sink) present(ctx context.Context, dir string) (files, bytes int64, err error) {
 	info, err := s.root.Stat(dir)

@@ -44,6 +44,16 @@ func (s *Sink) Check(ctx context.Context, units []pipeline.Unit) ([]pipeline.Fin
 	return out, nil
 }
 
+// Vacant reports whether there is no object below the prefix.
+func (s *Sink) Vacant(ctx context.Context, _ pipeline.Unit) (vacant bool, err error) {
+	err = s.retry(ctx, func() error {
+		files, _, _, err := s.present(ctx)
+		vacant = files == 0
+		return err
+	})
+	return vacant && err == nil, err
+}
+
 // present counts what is below the prefix, without the empty objects by which
 // consoles mark folders; more is true when it has stopped counting.
 func (s *Sink) present(ctx context.Context) (files, bytes int64, more bool, err error) {

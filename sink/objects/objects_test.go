@@ -231,6 +231,24 @@ func digests() map[string]func(*objectstest.Memory) {
 
 // An object that differs is never overwritten unless that is asked for; one that
 // is the same counts as written and is left alone.
+// A bucket without an object below the prefix is vacant.
+func TestVacant(t *testing.T) {
+	t.Parallel()
+	m := &objectstest.Memory{}
+	s := opened(t, m)
+	if vacant, err := s.Vacant(t.Context(), unit("uploads")); err != nil || !vacant {
+		t.Errorf("vacant: %v, %v", vacant, err)
+	}
+	write(t, s, object("uploads/a", "text"))
+	if vacant, err := s.Vacant(t.Context(), unit("uploads")); err != nil || vacant {
+		t.Errorf("with an object vacant: %v, %v", vacant, err)
+	}
+	m.Fault = failing(objectstest.List, errDead)
+	if vacant, err := s.Vacant(t.Context(), unit("uploads")); !errors.Is(err, errDead) || vacant {
+		t.Errorf("not listed vacant: %v, %v", vacant, err)
+	}
+}
+
 func TestTaken(t *testing.T) {
 	for name, set := range digests() {
 		for _, big := range []int{50, 350} { // one request, four parts
