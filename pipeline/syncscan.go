@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -20,29 +19,22 @@ func (s *syncer[T]) scan(ctx context.Context, levels [][]Unit) error {
 	if err := s.prepareAll(ctx, units); err != nil {
 		return err
 	}
-	at, stages := map[string]int{}, make([]stage, len(levels))
-	for i, l := range levels {
-		stages[i].done = make(chan struct{})
-		if stages[i].left.Store(int64(len(l))); len(l) == 0 {
-			close(stages[i].done)
-		}
+	var written Gate
+	refers, earlier := map[string][]string{}, []string(nil)
+	for _, l := range levels {
 		for _, u := range l {
-			at[u.ID()] = i
+			refers[u.ID()] = earlier
 		}
-	}
-	turn := func(ctx context.Context, u Unit) error {
-		for i := range at[u.ID()] {
-			if err := stages[i].wait(ctx); err != nil {
-				return err
-			}
+		earlier = slices.Clip(earlier)
+		for _, u := range l {
+			earlier = append(earlier, u.ID())
 		}
-		return nil
 	}
 	return Scan(ctx, Survey[T]{Source: s.Source, Transforms: s.Transforms, Units: units, Workers: s.Workers, PartBytes: s.PartBytes,
 		Meter: s.Meter, Backoff: s.Backoff, Read: s.read, UnitBegin: s.begin,
 		Handle: func(ctx context.Context, b Batch[T]) error {
 			if len(b.Records)+len(b.Refused) > 0 {
-				if err := turn(ctx, b.Part.Unit); err != nil {
+				if err := written.Wait(ctx, refers[b.Part.Unit.ID()]); err != nil {
 					return err
 				}
 			}
@@ -51,31 +43,10 @@ func (s *syncer[T]) scan(ctx context.Context, levels [][]Unit) error {
 		UnitDone: func(ctx context.Context, u Unit) error {
 			err := s.drain(ctx, u)
 			if err == nil {
-				stages[at[u.ID()]].leave()
+				written.Open(u.ID())
 			}
 			return err
 		}})
-}
-
-// stage is a level of units, of which some are still to be read or written.
-type stage struct {
-	left atomic.Int64
-	done chan struct{} // closed when none are
-}
-
-func (s *stage) leave() {
-	if s.left.Add(-1) == 0 {
-		close(s.done)
-	}
-}
-
-func (s *stage) wait(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-s.done:
-		return nil
-	}
 }
 
 // prepareAll prepares the target for all units but those that come after another

@@ -12,7 +12,7 @@ const vacantMark = "vacant/"
 // vacancies reads which units were vacant when the run began.
 func (c *copier[T]) vacancies(ctx context.Context) error {
 	c.vacant = map[string]bool{}
-	if c.Digests == nil {
+	if _, ok := c.Sink.(Vacancy); !ok || c.Digests == nil {
 		return nil
 	}
 	marks, err := c.journal.Marked(ctx)
